@@ -1,0 +1,111 @@
+"""Train the codec that ships with the package: a small AutoencoderTiny (8x down, 4 channels) on procedural images.
+
+Half of every batch are frames of the worlds, half are "dead leaves" (occluding shapes of power-law sizes and any colours), whose edges and
+textures resemble photographs', so that real video is coded too. No file is read and nothing is downloaded. Killed and started again, it goes on.
+
+    python scripts/train_codec.py --steps 9000          # about 40 minutes on two cores
+"""
+import argparse, datetime, json, os, subprocess, time
+from pathlib import Path
+
+import numpy as np, torch, torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from fvdm.codecs import CODEC_FOLDER, import_diffusers
+from fvdm.worlds import WORLDS, clip, ellipse, grid, paint, colour
+
+ARCHITECTURE = dict(latent_channels=4, encoder_block_out_channels=(32,) * 4, decoder_block_out_channels=(32,) * 4,
+                    num_encoder_blocks=(0, 2, 3, 3), num_decoder_blocks=(3, 3, 2, 0))
+
+
+def dead_leaves(rng: np.random.Generator, size: int = 96, shapes: int = 70) -> np.ndarray:
+    "One image, (3, size, size) float32 in 0..1: shapes that hide each other, shaded and grained, sizes from large to small."
+    y, x = grid(size)
+    img = np.empty((1, 3, size, size), np.float32)
+    img[:] = colour(rng.uniform(), rng.uniform(0, .8), rng.uniform(.1, 1))[:, None, None]
+    muted = rng.uniform(0, 1)
+    for radius in np.sort(1 / rng.uniform(1 / .9, 1 / .04, shapes))[::-1]:
+        a, stretch, (cx, cy) = rng.uniform(0, np.pi), rng.uniform(.4, 2.5), rng.uniform(-1.1, 1.1, 2)
+        rows, cols = (slice(*np.clip(((c + np.array([-1, 1]) * radius * 2.6 + 1) / 2 * size).astype(int), 0, size)) for c in (cy, cx))
+        u, v = np.cos(a) * (x[..., cols] - cx) + np.sin(a) * (y[:, rows] - cy), np.cos(a) * (y[:, rows] - cy) - np.sin(a) * (x[..., cols] - cx)
+        rx, ry = radius * np.sqrt(stretch), radius / np.sqrt(stretch)
+        if rng.uniform() < .5: mask = ellipse(u, v, 0, 0, rx, ry, 2 / size)
+        else: mask = np.clip((rx - np.abs(u)) * size / 2 + .5, 0, 1) * np.clip((ry - np.abs(v)) * size / 2 + .5, 0, 1)
+        tone = colour(rng.uniform(), muted * rng.uniform(0, .9), rng.uniform(.05, 1))
+        shade = 1 + rng.uniform(-.4, .4) * u / rx + rng.uniform(0, .15) * np.sin(rng.uniform(4, 40) * v)
+        paint(img[..., rows, cols], mask.astype(np.float32), np.float32(tone[:, None, None] * shade[:, None]))
+    return np.clip(img[0] + rng.normal(0, rng.uniform(0, .03), img[0].shape), 0, 1).astype(np.float32)
+
+
+def batch_of(rng: np.random.Generator, leaves: np.ndarray, batch: int, size: int = 64) -> torch.Tensor:
+    "(batch, 3, size, size) in -1..1: half worlds, half crops of dead leaves, flipped either way."
+    names = list(WORLDS)
+    half = [clip(names[rng.integers(len(names))], int(rng.integers(2**31)), seed=1, frames=1, size=size)[0] / np.float32(255) for _ in range(batch // 2)]
+    for i in rng.integers(len(leaves), size=batch - len(half)):
+        top, left = rng.integers(leaves.shape[-1] - size + 1, size=2)
+        half.append(leaves[i, :, top:top + size, left:left + size][rng.permutation(3)] / np.float32(255))
+    return torch.from_numpy(np.stack([h[..., ::rng.choice((-1, 1))] for h in half]) * 2 - 1)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--steps", type=int, default=9000)
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--noise", type=float, default=.05, help="noise added to the latents in training, so that nearby latents decode alike")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--work", type=Path, default=Path("runs/codec"), help="where the unfinished state is kept")
+    p.add_argument("--out", type=Path, default=CODEC_FOLDER)
+    args = p.parse_args()
+
+    rng = np.random.default_rng(args.seed)
+    leaves = np.stack([(dead_leaves(rng) * 255).astype(np.uint8) for _ in tqdm(range(2000), desc="dead leaves")])
+    torch.manual_seed(args.seed)
+    net = import_diffusers().AutoencoderTiny(**ARCHITECTURE).to(memory_format=torch.channels_last)
+    opt = torch.optim.AdamW(net.parameters(), args.lr, weight_decay=0.)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, args.lr, args.steps, pct_start=.05)
+    args.work.mkdir(parents=True, exist_ok=True)
+    state, first, seconds = args.work / "state.pt", 0, 0.
+    if state.exists():
+        s = torch.load(state, weights_only=True)
+        net.load_state_dict(s["net"]); opt.load_state_dict(s["opt"]); schedule.load_state_dict(s["schedule"])
+        first, seconds = s["step"], s["seconds"]
+
+    started = time.time() - seconds
+    for step in (bar := tqdm(range(first, args.steps), initial=first, total=args.steps, desc="codec", mininterval=5)):
+        draw = np.random.default_rng([args.seed, step])
+        x = batch_of(draw, leaves, args.batch).to(memory_format=torch.channels_last)
+        z = net.encoder(x)
+        y = net.decoder(z + args.noise * min(1, step / 1000) * torch.randn(z.shape, generator=torch.Generator().manual_seed(step)))
+        edges = sum((d(y) - d(x)).abs().mean() for d in (lambda a: a.diff(dim=-1), lambda a: a.diff(dim=-2)))
+        mse = F.mse_loss(y, x)
+        loss = (y - x).abs().mean() + 2 * mse + .5 * edges + 1e-4 * z.square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.)
+        opt.step(); schedule.step(); opt.zero_grad()
+        if step % 50 == 0: bar.set_postfix(psnr=f"{-10 * (mse / 4).log10().item():.2f} dB", z=f"{z.std():.2f}")
+        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+            torch.save(dict(net=net.state_dict(), opt=opt.state_dict(), schedule=schedule.state_dict(), step=step + 1, seconds=time.time() - started), f"{state}.part")
+            os.replace(f"{state}.part", state)
+
+    net.eval().requires_grad_(False)
+    held_out = {"worlds": np.stack([clip("faces", i, seed=2, frames=1)[0] for i in range(256)]), "dead leaves": np.stack(
+        [(dead_leaves(np.random.default_rng([3, i]), size=64) * 255).astype(np.uint8) for i in range(256)])}
+    psnr = {}
+    for name, images in held_out.items():
+        x = torch.from_numpy(images) / 127.5 - 1
+        z = net.encoder(x)
+        psnr[name] = round((-10 * (F.mse_loss(net.decoder(z).clamp(-1, 1), x, reduction="none").mean((1, 2, 3)) / 4).log10()).mean().item(), 2)
+        if name == "worlds": mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    net.save_pretrained(args.out)
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    card = dict(latents_mean=[round(m, 4) for m in mean.tolist()], latents_std=[round(s, 4) for s in std.tolist()], psnr_held_out_db=psnr,
+                data="half worlds, half dead leaves, 64x64", steps=args.steps, batch=args.batch, seed=args.seed, seconds=round(time.time() - started),
+                device="CPU, 2 threads" if torch.get_num_threads() == 2 else f"CPU, {torch.get_num_threads()} threads",
+                torch=torch.__version__, commit=git, date=datetime.date.today().isoformat())
+    (args.out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    print(json.dumps(card, indent=1))
+
+
+if __name__ == "__main__":
+    main()
