@@ -5,7 +5,7 @@ textures resemble photographs', so that real video is coded too. No file is read
 
     python scripts/train_codec.py --steps 4500          # about half an hour on two idle cores
 """
-import argparse, datetime, json, os, subprocess, time
+import argparse, datetime, json, math, os, subprocess, time
 from pathlib import Path
 
 import numpy as np, torch, torch.nn.functional as F
@@ -63,7 +63,7 @@ def main():
     torch.manual_seed(args.seed)
     net = import_diffusers().AutoencoderTiny(**ARCHITECTURE).to(memory_format=torch.channels_last)
     opt = torch.optim.AdamW(net.parameters(), args.lr, weight_decay=0.)
-    def lr(step): return args.lr * min(1, (step + 1) / 300) * (1 + np.cos(np.pi * step / args.steps)) / 2   # warm up, then a cosine down to 0
+    def lr(step): return args.lr * min(1, (step + 1) / 300) * (1 + math.cos(math.pi * step / args.steps)) / 2   # warm up, then a cosine down to 0
     args.work.mkdir(parents=True, exist_ok=True)
     state, first, seconds = args.work / "state.pt", 0, 0.
     if state.exists():

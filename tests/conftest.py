@@ -1,0 +1,18 @@
+"""Where the reference numbers and the real videos lie: FVDM_SHARED, else ../shared. Tests that need them are skipped, with the reason, where they are absent."""
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = Path(os.environ.get("FVDM_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir(): pytest.skip(f"needs the reference numbers and videos in {folder.name}/ (set FVDM_SHARED to their folder)")
+    return folder

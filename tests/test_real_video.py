@@ -1,0 +1,61 @@
+"""Real video of people, through every part: files to clips, clips to latents and back, a training step, a sample, a distance."""
+import pytest, torch
+
+from fvdm.codecs import load_codec
+from fvdm.data import open_dataset
+from fvdm.experiments import ablation_p, run_experiment
+from fvdm.samplers import begin, sample
+from fvdm.vtv import hold, uniform
+
+
+@pytest.fixture
+def weizmann(shared): return shared / "data/weizmann"
+
+
+def test_layout_of_ucf101(weizmann):
+    data = open_dataset("ucf101", weizmann)
+    assert len(data) == 64 and data.classes == ["bend", "jumping_jack", "wave_one_hand", "wave_two_hands"]
+    item = data[17]
+    assert item["video"].shape == (16, 3, 64, 64) and item["video"].dtype == torch.uint8 and item["label"] == 1
+
+
+def test_mirrored_recordings_are_read_as_mirrors(weizmann):
+    "c02 is the mirror image of c01, so reading both at the same place must give mirrored frames (up to compression)."
+    data = open_dataset("ucf101", weizmann, train=False)
+    pairs = [(i, i + 1) for i in range(0, 16, 2)]
+    assert all(str(data.units[b]) == str(data.units[a]).replace("c01", "c02") for a, b in pairs)
+    for a, b in pairs:
+        error = (data[a]["video"].float() - data[b]["video"].flip(-1).float()).abs().mean()
+        assert error < 6 < (data[a]["video"].float() - data[b]["video"].float()).abs().mean()
+
+
+def test_folder_of_frames(shared):
+    data = open_dataset("folder", shared / "data/weizmann/bend", size=32)
+    assert len(data) == 16 and data[0]["video"].shape[-1] == 32
+    with pytest.raises(ValueError, match="shorter than a clip of 16 frames at interval 3, which needs 49"):   # SkyTimelapse keeps only clips of more than 48 frames
+        open_dataset("skytimelapse", shared / "data/shapes", interval=3)
+    assert open_dataset("taichi", shared / "data/shapes", interval=2)[0]["video"].shape == (16, 3, 64, 64)
+
+
+def test_codec_reconstructs_people(weizmann):
+    codec, data = load_codec(), open_dataset("ucf101", weizmann, train=False)
+    video = torch.stack([data[i]["video"] for i in range(0, 64, 8)])
+    mse = ((codec.decode(codec.encode(video)).float() - video.float()) / 255).square().mean()
+    assert -10 * mse.log10() > 24
+
+
+def test_a_smoke_ablation_on_people(weizmann, tmp_path, monkeypatch):
+    import fvdm.experiments as experiments
+    monkeypatch.setattr(experiments, "home", lambda: tmp_path)
+    codec = load_codec()
+    results = run_experiment(ablation_p("smoke", "ucf101", str(weizmann), [0.2], codec=codec.name), codec)
+    assert results[0]["config"]["data_path"] == "weizmann" and results[0]["points"][-1]["FD[codec]"] > results[0]["floor"]
+
+
+def test_given_frames_of_a_real_clip_come_back_exactly(weizmann):
+    from fvdm.dit import create_model
+    codec, data = load_codec(), open_dataset("ucf101", weizmann, train=False)
+    z = codec.encode(data[0]["video"])[None]
+    net, plan = create_model("cpu-nano/2", input_size=8).eval(), hold(uniform(4, 16), [0, 7, -1])
+    out = sample(net, begin(plan, z.shape, z), plan)
+    assert torch.equal(out[:, [0, 7, 15]], z[:, [0, 7, 15]]) and not torch.equal(out[:, 1], z[:, 1])
