@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+import fvdm
+
 # %% ../nbs/05_codecs.ipynb #05_codecs-005
 def mend_torchvision() -> None:
     "Declare the operators whose absence breaks `import torchvision` (a CUDA build beside a CPU torch). Does nothing where it imports."
@@ -34,8 +36,9 @@ class Codec:
                  mean: list[float],         # the latents' mean, a channel
                  std: list[float],          # and standard deviation
                  name: str,                 # for records: what it is and a hash of its weights
-                 chunk: int = 256):         # frames coded at a time
-        self.autoencoder, self.name, self.chunk = autoencoder.eval().requires_grad_(False), name, chunk
+                 chunk: int = 16):          # frames coded at a time
+        self.autoencoder = autoencoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)   # twice as fast on a CPU
+        self.name, self.chunk = name, chunk
         self.mean, self.std = (torch.tensor(a).view(-1, 1, 1) for a in (mean, std))
         self.channels, self.factor = len(mean), 2 ** (len(autoencoder.config.encoder_block_out_channels) - 1)
 
@@ -52,7 +55,7 @@ class Codec:
         if video.dtype != torch.uint8 or video.ndim < 4 or video.shape[-3] != 3: raise ValueError(f"video is {video.dtype} of shape {tuple(video.shape)}, but must be uint8 (..., 3, H, W)")
         if video.shape[-2] % self.factor or video.shape[-1] % self.factor: raise ValueError(f"video is {video.shape[-2]}x{video.shape[-1]}, but each edge must be a multiple of {self.factor}")
         frames = video.flatten(0, -4)
-        z = torch.cat([self.autoencoder.encoder(f.to(self.device) / 127.5 - 1).cpu() for f in frames.split(self.chunk)])
+        z = torch.cat([self.autoencoder.encoder((f.to(self.device) / 127.5 - 1).contiguous(memory_format=torch.channels_last)).cpu() for f in frames.split(self.chunk)])
         return ((z - self.mean) / self.std).reshape(*video.shape[:-3], *z.shape[1:])
 
     @torch.no_grad()
@@ -64,7 +67,7 @@ class Codec:
         return pixels.reshape(*latents.shape[:-3], *pixels.shape[1:])
 
 # %% ../nbs/05_codecs.ipynb #05_codecs-009
-CODEC_FOLDER = Path(__file__).parent / "weights" / "codec"
+CODEC_FOLDER = Path(fvdm.__file__).parent / "weights" / "codec"
 
 def load_codec(
     name: str | Path = "tiny",  # "tiny" (shipped), or a folder with config.json, *.safetensors and card.json

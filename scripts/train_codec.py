@@ -99,6 +99,9 @@ def main():
         psnr[name] = round((-10 * (F.mse_loss(net.decoder(z).clamp(-1, 1), x, reduction="none").mean((1, 2, 3)) / 4).log10()).mean().item(), 2)
         if name == "worlds": mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
     net.save_pretrained(args.out)
+    config = json.loads((args.out / "config.json").read_text())
+    config.pop("block_out_channels", None)   # diffusers writes it and warns when it reads it
+    (args.out / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     card = dict(latents_mean=[round(m, 4) for m in mean.tolist()], latents_std=[round(s, 4) for s in std.tolist()], psnr_held_out_db=psnr,
                 data="half worlds, half dead leaves, 64x64", steps=args.steps, batch=args.batch, seed=args.seed, seconds=round(time.time() - started),
