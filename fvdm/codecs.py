@@ -56,7 +56,7 @@ class Codec:
         if video.shape[-2] % self.factor or video.shape[-1] % self.factor: raise ValueError(f"video is {video.shape[-2]}x{video.shape[-1]}, but each edge must be a multiple of {self.factor}")
         frames = video.flatten(0, -4)
         z = torch.cat([self.autoencoder.encoder((f.to(self.device) / 127.5 - 1).contiguous(memory_format=torch.channels_last)).cpu() for f in frames.split(self.chunk)])
-        return ((z - self.mean) / self.std).reshape(*video.shape[:-3], *z.shape[1:])
+        return ((z - self.mean) / self.std).contiguous().reshape(*video.shape[:-3], *z.shape[1:])
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Codec:
         if latents.ndim < 4 or latents.shape[-3] != self.channels: raise ValueError(f"latents have shape {tuple(latents.shape)}, but must be (..., {self.channels}, h, w)")
         z = latents.flatten(0, -4).float().cpu() * self.std + self.mean
         pixels = torch.cat([((self.autoencoder.decoder(c.to(self.device)).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu() for c in z.split(self.chunk)])
-        return pixels.reshape(*latents.shape[:-3], *pixels.shape[1:])
+        return pixels.contiguous().reshape(*latents.shape[:-3], *pixels.shape[1:])
 
 # %% ../nbs/05_codecs.ipynb #05_codecs-009
 CODEC_FOLDER = Path(fvdm.__file__).parent / "weights" / "codec"

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'EVALUATIONS', 'QUICK_P', 'STUDY_P', 'EXPERIMENTS', 'Evaluation', 'denoising_errors', 'generate', 'home',
-           'provenance', 'Cell', 'ablation_p', 'Bench', 'prepare', 'run_cell', 'write_whole', 'run_experiment',
-           'load_samples', 'main']
+           'provenance', 'Cell', 'ablation_p', 'Bench', 'prepare', 'measure', 'run_cell', 'write_whole',
+           'run_experiment', 'load_samples', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
 "Experiments as grids of cells that run once, resume, and carry their provenance; the paper's numbers as data."
@@ -23,9 +23,9 @@ import fvdm
 from .codecs import Codec, load_codec
 from .metrics import bootstrap_sd, codec_features, frechet_distance
 from .objective import losses
-from .samplers import sample
-from .training import PRESETS, Config, Latents, encode_dataset, fast_dtype, preset, step_generator, train
-from .vtv import uniform
+from .samplers import begin, sample
+from .training import PRESETS, Config, Latents, build, encode_dataset, fast_dtype, preset, step_generator, train
+from .vtv import hold, uniform
 from .worlds import WORLDS
 
 # %% ../nbs/11_experiments.ipynb #11_experim-005
@@ -47,7 +47,7 @@ class Evaluation:
 
 EVALUATIONS = {       # points clips  real  ddim
     "smoke": Evaluation(  1,    56,    56,    2, probe=8),
-    "quick": Evaluation(  3,    96,   256,   25),
+    "quick": Evaluation(  2,    96,   256,   25),
     "study": Evaluation(  4,  1024,  2048,   50, probe=512),
     "paper": Evaluation(  4,  2048,  2048,   50, probe=512),
 }
@@ -76,14 +76,17 @@ def generate(
     shape: tuple,      # (N, C, h, w)
     seed: int,         # of the starting noise: the same for all arms
     batch: int = 32,   # clips at a time
+    given: Tensor | None = None,  # (clips, N, C, h, w): its first frames are animated; None: standard generation
     progress: str = "",# the bar's title; empty: no bar
 ) -> Tensor:           # (clips, N, C, h, w)
-    "Standard generation with DDIM."
+    "Standard generation, or image-to-video, with DDIM."
     device = next(net.parameters()).device
     dtype, out = fast_dtype(device), []
+    plan = uniform(ddim, shape[0]) if given is None else hold(uniform(ddim, shape[0]), 0)
     for i in tqdm(range(0, clips, batch), desc=progress, leave=False, disable=not progress):
-        x = torch.randn(min(batch, clips - i), *shape, generator=step_generator(seed, i, rank=2)).to(device)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32): out.append(sample(net, x, uniform(ddim, shape[0])).cpu())
+        n = min(batch, clips - i)
+        x = begin(plan, (n, *shape), None if given is None else given[i:i + n], step_generator(seed, i, rank=2)).to(device)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32): out.append(sample(net, x, plan).cpu())
     return torch.cat(out)
 
 # %% ../nbs/11_experiments.ipynb #11_experim-011
@@ -147,6 +150,7 @@ class Bench:
     real: Tensor           # (real, 48) features
     floor: float           # FD[codec] between two sets of real clips
     sha: str               # of the training latents
+    start: dict | None = None  # the point of the network that all arms start from, if they do not start from scratch
 
 def prepare(
     cell: Cell,         # any of the cells that share a data set
@@ -164,7 +168,23 @@ def prepare(
         real, other = latents.z[e.clips:][:e.real], latents.z[:e.clips]
         held_out = encode_dataset(config, codec, train=False, clips=e.probe, cache=cache).z
     features = codec_features(real)
-    return Bench(codec, latents, held_out, features, frechet_distance(codec_features(other), features), hashlib.sha256(latents.z.numpy().tobytes()).hexdigest()[:12])
+    bench = Bench(codec, latents, held_out, features, frechet_distance(codec_features(other), features), hashlib.sha256(latents.z.numpy().tobytes()).hexdigest()[:12])
+    if config.init: bench.start = measure(build(config, latents).eval(), 0, e, bench)[0]
+    return bench
+
+def measure(
+    net,            # the network
+    step: int,      # for the record
+    e: Evaluation,  # how
+    bench: Bench,   # against what
+) -> tuple[dict, dict]:  # the point of a curve, and the first clips (latents, float16): "generated", "animated", "truth"
+    "Sample, and measure."
+    started, shape = time.perf_counter(), tuple(bench.latents.z.shape[1:])
+    z, truth = generate(net, e.clips, e.ddim, shape, 0, progress=f"sampling at step {step}"), bench.held_out[:16]
+    animated, features = generate(net, len(truth), e.ddim, shape, 1, given=truth), codec_features(z)
+    point = {"step": step, "FD[codec]": frechet_distance(features, bench.real), "sd": bootstrap_sd(features, bench.real), **denoising_errors(net, bench.held_out),
+             "animate_mse": (animated - truth)[:, 1:].square().mean().item(), "evaluation_seconds": round(time.perf_counter() - started, 1)}
+    return point, {k: v[:4].half().contiguous() for k, v in (("generated", z), ("animated", animated), ("truth", truth))}
 
 # %% ../nbs/11_experiments.ipynb #11_experim-017
 def run_cell(
@@ -182,26 +202,22 @@ def run_cell(
     if fresh and run.exists(): [f.unlink() for f in run.iterdir() if f.is_file()]
     curve_file = run / "points.json"
     points = json.loads(curve_file.read_text()) if curve_file.exists() else {}
-    samples: list[Tensor] = []
+    samples = {}
 
-    def measure(step, net):
-        started = time.perf_counter()
-        z = generate(net, e.clips, e.ddim, tuple(bench.latents.z.shape[1:]), 0, progress=f"sampling at step {step}")
-        features = codec_features(z)
-        point = {"step": step, "FD[codec]": frechet_distance(features, bench.real), "sd": bootstrap_sd(features, bench.real), **denoising_errors(net, bench.held_out)}
-        points[str(step)] = point | {"evaluation_seconds": round(time.perf_counter() - started, 1)}
-        samples[:] = [z[:4].half()]
+    def keep_point(step, net):
+        points[str(step)], clips = measure(net, step, e, bench)
+        samples.update(clips)
         run.mkdir(parents=True, exist_ok=True)
         write_whole(curve_file, json.dumps(points))
 
     at = tuple(round(config.steps * (i + 1) / e.points) for i in range(e.points))
-    net, step, seconds = train(config, bench.latents, run, at, measure, save_every=max(1, config.steps // e.points), budget=budget)
+    net, step, seconds = train(config, bench.latents, run, at, keep_point, save_every=max(1, config.steps // e.points), budget=budget)
     if step < config.steps: return None
-    if not samples: measure(step, net)
-    result = {"name": cell.name, **cell.record(), "points": [points[str(s)] for s in at], "floor": bench.floor, "train_seconds": round(seconds, 1),
+    if not samples: keep_point(step, net)
+    result = {"name": cell.name, **cell.record(), "points": ([bench.start] if bench.start else []) + [points[str(s)] for s in at], "floor": bench.floor, "train_seconds": round(seconds, 1),
               "parameters": sum(p.numel() for p in net.parameters()), "latents": bench.latents.name, "latents_sha256": bench.sha, **provenance()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"z": samples[0]}, f"{file.with_suffix('.safetensors')}.part"); os.replace(f"{file.with_suffix('.safetensors')}.part", file.with_suffix(".safetensors"))
+    save_file(samples, f"{file.with_suffix('.safetensors')}.part"); os.replace(f"{file.with_suffix('.safetensors')}.part", file.with_suffix(".safetensors"))
     write_whole(file, json.dumps(result, indent=1))
     return result | {"kept": False}
 
@@ -229,9 +245,9 @@ def run_experiment(
         if result := run_cell(cell, bench, results, place / "runs", left, fresh): done.append(result)
     return done
 
-def load_samples(result: dict, results: Path | None = None) -> Tensor:
-    "The first clips generated by a finished cell, latents (4, N, 4, h, w)."
-    return load_file((results or home() / "reports/results") / result["experiment"] / f"{result['name']}.safetensors")["z"].float()
+def load_samples(result: dict, results: Path | None = None) -> dict[str, Tensor]:
+    "Clips of a finished cell, latents (4, N, 4, h, w): \"generated\", and \"animated\" from the first frames of \"truth\"."
+    return {k: v.float() for k, v in load_file((results or home() / "reports/results") / result["experiment"] / f"{result['name']}.safetensors").items()}
 
 # %% ../nbs/11_experiments.ipynb #11_experim-022
 def main(argv: list[str] | None = None) -> None:
