@@ -6,7 +6,6 @@
 __all__ = ['CODEC_FOLDER', 'mend_torchvision', 'import_diffusers', 'Codec', 'load_codec']
 
 # %% ../nbs/05_codecs.ipynb #05_codecs-002
-"Pixels <-> latents, frame by frame, over diffusers' autoencoders. The small codec 'tiny' is shipped with the package."
 import hashlib, json
 from pathlib import Path
 

@@ -7,7 +7,6 @@ __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'LAYOUTS', 'frame_files', 'count_frames
            'VideoDataset', 'WorldDataset', 'open_dataset']
 
 # %% ../nbs/07_data.ipynb #07_data-002
-"Clips of video: files and frame folders in the layouts of the paper's data sets, and the procedural worlds."
 import warnings
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,7 +7,6 @@ __all__ = ['SIZES', 'sinusoid', 'position_tables', 'TimestepEmbedder', 'modulate
            'canonical_key', 'create_model']
 
 # %% ../nbs/02_dit.ipynb #02_dit-002
-"The video diffusion transformer: t is (B,) or (B, N). Named sizes, label conditioning, learned variance, and the checkpoint layouts of FVDM and Latte."
 from collections import OrderedDict
 
 import torch

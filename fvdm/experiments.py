@@ -8,7 +8,6 @@ __all__ = ['PAPER', 'EVALUATIONS', 'QUICK_P', 'STUDY_P', 'EXPERIMENTS', 'Evaluat
            'run_experiment', 'load_samples', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
-"Experiments as grids of cells that run once, resume, and carry their provenance; the paper's numbers as data."
 import argparse, datetime, hashlib, json, os, platform, subprocess, time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace

@@ -6,7 +6,6 @@
 __all__ = ['statistics', 'distance', 'frechet_distance', 'bootstrap_sd', 'codec_features']
 
 # %% ../nbs/08_metrics.ipynb #08_metrics-002
-"Features -> statistics -> Frechet distance, with a spread. FD[codec]: features of the codec's latents, usable offline."
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d

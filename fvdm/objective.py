@@ -6,7 +6,6 @@
 __all__ = ['gaussian_kl', 'rounded_gaussian_nll', 'losses', 'split_prediction', 'bound']
 
 # %% ../nbs/03_objective.ipynb #03_objecti-002
-"Training losses for a scalar or vector tau: the noise's mean squared error and the learned-variance bound."
 import math
 
 import torch

@@ -6,7 +6,6 @@
 __all__ = ['SOLVERS', 'Step', 'ddim', 'ddpm', 'log_variance', 'dpmpp', 'sample', 'guided', 'begin']
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-002
-"Running a plan: DDPM, DDIM and DPM-Solver++ steps for any pair tau -> tau' of each frame, and the one loop."
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -6,7 +6,6 @@
 __all__ = ['append_dims', 'VPSDE', 'integrate', 'GaussianMixture', 'rise_or_fall', 'reverse_sde', 'pf_ode', 'Schedule']
 
 # %% ../nbs/01_sde.ipynb #01_sde-002
-"Equations (1) to (12) with a vector tau: the VP-SDE of each frame, its reversal, its ODE, and the discrete chain that networks see."
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal

@@ -6,7 +6,6 @@
 __all__ = ['strip', 'show_strip', 'show_plan', 'show_curves']
 
 # %% ../nbs/12_viz.ipynb #12_viz-002
-"Pictures: strips of video, heat maps of plans, curves with error bars."
 import torch
 from torch import Tensor
 

@@ -6,7 +6,6 @@
 __all__ = ['ptss', 'ramp', 'uniform', 'hold', 'delay', 'start_at', 'progressive', 'diagonal', 'check_plan']
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-002
-"The vectorized timestep: how training draws it (PTSS) and how sampling runs it down (plans). Integers only."
 from collections.abc import Iterable, Sequence
 
 import torch

@@ -6,7 +6,6 @@
 __all__ = ['WORLDS', 'colour', 'ellipse', 'paint', 'grid', 'faces_factors', 'faces_motion', 'faces_render', 'factors', 'clip']
 
 # %% ../nbs/06_worlds.ipynb #06_worlds-002
-"Procedural video worlds: exact by (seed, index), any length and size, numpy only."
 import numpy as np
 
 # %% ../nbs/06_worlds.ipynb #06_worlds-005

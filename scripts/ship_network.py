@@ -1,6 +1,6 @@
 """Turn a training run's averaged weights into a network that ships with the package: float16 safetensors, its configuration, and a card.
 
-    python -m fvdm.training --preset quick --init "" --model cpu-mini/4 --clips 5000 --steps 20000 --p 0 --seed 7 --out runs/base
+    python -m fvdm.training --preset quick --init "" --clips 4000 --steps 10000 --lr 2e-3 --warmup 200 --cooldown 0.3 --p 0 --seed 7 --out runs/base
     python scripts/ship_network.py runs/base faces
 """
 import argparse, json
