@@ -7,6 +7,7 @@ __all__ = ['CODEC_FOLDER', 'mend_torchvision', 'import_diffusers', 'Codec', 'loa
 
 # %% ../nbs/05_codecs.ipynb #05_codecs-002
 import hashlib, json
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -29,24 +30,25 @@ def import_diffusers():
     return diffusers
 
 # %% ../nbs/05_codecs.ipynb #05_codecs-007
+CODEC_FOLDER = Path(fvdm.__file__).parent / "weights" / "codec"
+
 class Codec:
     "Video (..., 3, H, W) uint8 <-> latents (..., 4, H/8, W/8) float32, about unit variance a channel."
-    def __init__(self, autoencoder,         # diffusers AutoencoderTiny
-                 mean: list[float],         # the latents' mean, a channel
-                 std: list[float],          # and standard deviation
-                 name: str,                 # for records: what it is and a hash of its weights
-                 chunk: int = 16):          # frames coded at a time
-        self.autoencoder = autoencoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)   # twice as fast on a CPU
-        self.name, self.chunk = name, chunk
-        self.mean, self.std = (torch.tensor(a).view(-1, 1, 1) for a in (mean, std))
-        self.channels, self.factor = len(mean), 2 ** (len(autoencoder.config.encoder_block_out_channels) - 1)
+    def __init__(self, folder: Path,        # with config.json, card.json and diffusion_pytorch_model.safetensors
+                 name: str,                 # for records
+                 device: torch.device | str = "cpu",
+                 chunk: int = 16):          # frames coded at a time (more is slower on a CPU: they leave its cache)
+        card, config = (json.loads((folder / f).read_text()) for f in ("card.json", "config.json"))
+        sha = hashlib.sha256((folder / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()[:12]
+        self.folder, self.device, self.chunk, self.name = folder, torch.device(device), chunk, f"{name}@{sha}"
+        self.mean, self.std = (torch.tensor(card[k]).view(-1, 1, 1) for k in ("latents_mean", "latents_std"))
+        self.channels, self.factor = len(self.mean), 2 ** (len(config["encoder_block_out_channels"]) - 1)
 
-    @property
-    def device(self) -> torch.device: return next(self.autoencoder.parameters()).device
-
-    def to(self, device) -> "Codec":
-        self.autoencoder.to(device)
-        return self
+    @cached_property
+    def autoencoder(self):
+        "The network, channels last (twice as fast on a CPU), loaded when first asked for."
+        net = import_diffusers().AutoencoderTiny.from_pretrained(self.folder, use_safetensors=True)
+        return net.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:
@@ -65,18 +67,13 @@ class Codec:
         pixels = torch.cat([((self.autoencoder.decoder(c.to(self.device)).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu() for c in z.split(self.chunk)])
         return pixels.contiguous().reshape(*latents.shape[:-3], *pixels.shape[1:])
 
-# %% ../nbs/05_codecs.ipynb #05_codecs-009
-CODEC_FOLDER = Path(fvdm.__file__).parent / "weights" / "codec"
-
+# %% ../nbs/05_codecs.ipynb #05_codecs-008
 def load_codec(
-    name: str | Path = "tiny",  # "tiny" (shipped), or a folder with config.json, *.safetensors and card.json
+    name: str | Path = "tiny",            # "tiny" (shipped), or a folder with a codec
+    device: torch.device | str = "cpu",   # where it codes
 ) -> Codec:
-    "Load a codec from safetensors. Raises ValueError when the folder does not hold one."
+    "Open a codec. Raises ValueError when the folder does not hold one."
     folder = CODEC_FOLDER if name == "tiny" else Path(name)
-    weights = folder / "diffusion_pytorch_model.safetensors"
-    if missing := [f.name for f in (weights, folder / "config.json", folder / "card.json") if not f.exists()]:
+    if missing := [f for f in ("config.json", "card.json", "diffusion_pytorch_model.safetensors") if not (folder / f).exists()]:
         raise ValueError(f"name is {str(name)!r}, but must be 'tiny' or a folder with a codec; it has no {', '.join(missing)}")
-    card = json.loads((folder / "card.json").read_text())
-    autoencoder = import_diffusers().AutoencoderTiny.from_pretrained(folder, use_safetensors=True)
-    sha = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-    return Codec(autoencoder, card["latents_mean"], card["latents_std"], f"{'tiny' if name == 'tiny' else folder.name}@{sha}")
+    return Codec(folder, "tiny" if name == "tiny" else folder.name, device)

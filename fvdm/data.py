@@ -7,6 +7,7 @@ __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'LAYOUTS', 'frame_files', 'count_frames
            'VideoDataset', 'WorldDataset', 'open_dataset']
 
 # %% ../nbs/07_data.ipynb #07_data-002
+import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,11 @@ class VideoDataset(Dataset):
         self.classes = sorted({u.relative_to(root).parts[0] for u in units}) if layout.labels else []
 
     def __len__(self) -> int: return len(self.units)
+
+    def fingerprint(self) -> str:
+        "Eight characters that change when a file does: names, lengths, sizes and times."
+        facts = [(str(u.relative_to(self.root)), n, u.stat().st_size, u.stat().st_mtime_ns) for u, n in zip(self.units, self.lengths)]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
     def set_epoch(self, epoch: int) -> None:
         "Choose the epoch, which decides starts and flips."

@@ -135,6 +135,7 @@ def ablation_p(
     "The cells of section 3.2's ablation of the sampling probability. Raises ValueError as `preset` and `Config` do."
     base = preset(preset_name, dataset=dataset, data_path=data_path, steps=steps)
     arms = p_values if p_values is not None else STUDY_P if preset_name in ("study", "paper") else QUICK_P
+    if not (arms := list(arms)) or not (seeds := list(seeds)): raise ValueError("p_values and seeds must not be empty")
     return [Cell("ablation_p", preset_name, replace(base, p=float(p), seed=int(seed)), EVALUATIONS[preset_name], codec) for seed in seeds for p in arms]
 
 EXPERIMENTS = {"ablation_p": ablation_p}

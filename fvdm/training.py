@@ -94,7 +94,7 @@ def encode_dataset(
     "Encode clips of a data set, or read them from the cache. Data errors are raised before anything is written."
     clips = clips or config.clips
     data = open_dataset(config.dataset, config.data_path, config.frames, config.interval, config.size, 0, train)
-    where = f"-{Path(config.data_path).resolve().name}-{len(data)}videos" if config.data_path else ""
+    where = f"-{Path(config.data_path).resolve().name}-{len(data)}videos-{data.fingerprint()}" if config.data_path else ""
     name = f"{config.dataset}{where}-{'train' if train else 'heldout'}-{clips}x{config.frames}f{config.interval}i{config.size}px-{codec.name}"
     file = Path(cache) / f"{name}.safetensors" if cache else None
     if file and file.exists(): kept = load_file(file)

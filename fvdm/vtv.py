@@ -49,11 +49,12 @@ def uniform(
 # %% ../nbs/00_vtv.ipynb #00_vtv-019
 def hold(
     plan: Tensor,                         # (S + 1, N) long
-    frames: int | Iterable[int] | slice,  # which frames are given; negative counts from the end
+    frames: int | Iterable[int] | slice | Tensor,  # which frames are given: numbers (negative from the end), a slice, or a (N,) bool mask
 ) -> Tensor:                              # (S + 1, N) long
     "Given frames: their columns become zero, so that no step touches them. Raises ValueError for a frame outside the plan."
     N = plan.shape[1]
-    index = list(range(N)[frames]) if isinstance(frames, slice) else [frames] if isinstance(frames, int) else list(frames)
+    if isinstance(frames, Tensor) and frames.dtype == torch.bool and frames.shape == (N,): frames = frames.nonzero().flatten()
+    index = list(range(N)[frames]) if isinstance(frames, slice) else [frames] if isinstance(frames, int) else [int(i) for i in frames]
     if bad := [i for i in index if not -N <= i < N]: raise ValueError(f"frames has {bad[0]}, but a plan of {N} frames has 0 to {N - 1} (or -{N} to -1)")
     held = plan.clone()
     held[:, index] = 0

@@ -1,0 +1,16 @@
+"""Bad parameters of a reproduction notebook: an error that names the thing and what is allowed, and nothing written."""
+import pytest
+
+from conftest import ROOT
+
+papermill = pytest.importorskip("papermill", reason="the notebooks' tools are not installed")
+
+
+@pytest.mark.parametrize("parameters, words", [({"p_values": "0,2"}, "p is 2.0, but a probability is in [0, 1]"),
+                                               ({"preset": "fast"}, "preset is 'fast', but may be one of: smoke, quick, study, paper"),
+                                               ({"preset": "smoke", "dataset": "ucf101", "data_path": "no/such/folder"}, "root is 'no/such/folder', but must be an existing folder of videos")])
+def test_ablation_p(parameters, words, tmp_path):
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(ROOT / "nbs/ablation_p.ipynb", tmp_path / "out.ipynb", {"out": str(tmp_path / "report"), **parameters}, kernel_name="python3", progress_bar=False)
+    assert error.value.ename == "ValueError" and words in error.value.evalue
+    assert not (tmp_path / "report").exists()
