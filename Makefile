@@ -37,7 +37,7 @@ smoke: install
 	@for nb in $(NB); do $(MAKE) --no-print-directory run NB=$$nb OUT=$(SMOKE) PRESET=smoke || exit 1; done
 
 test: check
-	$(BIN)/nbdev_test --n_workers 2
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2   # one notebook a core
 	@$(MAKE) --no-print-directory smoke
 	$(BIN)/python -m pytest
 

@@ -213,8 +213,10 @@ def run_cell(
     at = tuple(round(config.steps * (i + 1) / e.points) for i in range(e.points))
     net, step, seconds = train(config, bench.latents, run, at, keep_point, save_every=max(1, config.steps // e.points), budget=budget)
     if step < config.steps: return None
+    truth = bench.held_out[:16]
+    reference = {name: (other - truth)[:, 1:].square().mean().item() for name, other in (("unrelated clip", truth.roll(1, 0)), ("frame repeated", truth[:, :1].expand_as(truth)))}
     if not samples: keep_point(step, net)
-    result = {"name": cell.name, **cell.record(), "points": ([bench.start] if bench.start else []) + [points[str(s)] for s in at], "floor": bench.floor, "train_seconds": round(seconds, 1),
+    result = {"name": cell.name, **cell.record(), "points": ([bench.start] if bench.start else []) + [points[str(s)] for s in at], "floor": bench.floor, "animate_reference": reference, "train_seconds": round(seconds, 1),
               "parameters": sum(p.numel() for p in net.parameters()), "latents": bench.latents.name, "latents_sha256": bench.sha, **provenance()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(samples, f"{file.with_suffix('.safetensors')}.part"); os.replace(f"{file.with_suffix('.safetensors')}.part", file.with_suffix(".safetensors"))
