@@ -164,8 +164,9 @@ def prepare(
         z = encode_dataset(config, codec, train=False, clips=e.real + e.clips, cache=cache).z
         real, other, held_out = z[:e.real], z[e.real:], z[:e.probe]
     else:
-        if len(latents.z) < e.clips + 50: raise ValueError(f"clips is {config.clips}, but the evaluation needs at least {e.clips + 50}")
-        real, other = latents.z[e.clips:][:e.real], latents.z[:e.clips]
+        enough = e.real + e.clips
+        z = latents.z if len(latents.z) >= enough else encode_dataset(config, codec, clips=enough, cache=cache).z
+        real, other = z[e.clips:enough], z[:e.clips]
         held_out = encode_dataset(config, codec, train=False, clips=e.probe, cache=cache).z
     features = codec_features(real)
     bench = Bench(codec, latents, held_out, features, frechet_distance(codec_features(other), features), hashlib.sha256(latents.z.numpy().tobytes()).hexdigest()[:12])
