@@ -2,7 +2,7 @@
 import pytest, torch
 
 from fvdm.codecs import load_codec
-from fvdm.data import open_dataset
+from fvdm.data import open_dataset, read_clip
 from fvdm.experiments import ablation_p, run_experiment
 from fvdm.samplers import begin, sample
 from fvdm.vtv import hold, uniform
@@ -17,6 +17,19 @@ def test_layout_of_ucf101(weizmann):
     assert len(data) == 64 and data.classes == ["bend", "jumping_jack", "wave_one_hand", "wave_two_hands"]
     item = data[17]
     assert item["video"].shape == (16, 3, 64, 64) and item["video"].dtype == torch.uint8 and item["label"] == 1
+
+
+def test_clips_are_flipped_only_when_training(weizmann):
+    path = weizmann / "bend/v_bend_g01_c01.avi"
+    still, train = open_dataset("ucf101", weizmann, train=False), open_dataset("ucf101", weizmann)
+    assert torch.equal(still[0]["video"], read_clip(path, int(still[0]["source"].split("@")[1]), 16, 1))
+    flips = set()
+    for epoch in range(12):
+        train.set_epoch(epoch)
+        item = train[0]
+        plain = read_clip(path, int(item["source"].split("@")[1]), 16, 1)
+        flips.add("plain" if torch.equal(item["video"], plain) else "mirrored" if torch.equal(item["video"], plain.flip(-1)) else "wrong")
+    assert flips == {"plain", "mirrored"}
 
 
 def test_mirrored_recordings_are_read_as_mirrors(weizmann):
@@ -52,10 +65,15 @@ def test_a_smoke_ablation_on_people(weizmann, tmp_path, monkeypatch):
     assert results[0]["config"]["data_path"] == "weizmann" and results[0]["points"][-1]["FD[codec]"] > results[0]["floor"]
 
 
-def test_given_frames_of_a_real_clip_come_back_exactly(weizmann):
+@pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpm++"])
+def test_frames_that_do_not_move_come_back_exactly(weizmann, solver):
+    "Given frames (tau = 0), and a frame that rests at a noisy level: bit for bit, whatever the solver would compute for them."
     from fvdm.dit import create_model
     codec, data = load_codec(), open_dataset("ucf101", weizmann, train=False)
     z = codec.encode(data[0]["video"])[None]
     net, plan = create_model("cpu-nano/2", input_size=8).eval(), hold(uniform(4, 16), [0, 7, -1])
-    out = sample(net, begin(plan, z.shape, z), plan)
-    assert torch.equal(out[:, [0, 7, 15]], z[:, [0, 7, 15]]) and not torch.equal(out[:, 1], z[:, 1])
+    plan[:, 3] = 500
+    start = begin(plan, z.shape, z)
+    out = sample(net, start, plan, solver)
+    assert torch.equal(out[:, [0, 7, 15]], z[:, [0, 7, 15]]) and torch.equal(out[:, 3], start[:, 3])
+    assert out.isfinite().all() and not torch.equal(out[:, 1], z[:, 1])
