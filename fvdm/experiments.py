@@ -20,10 +20,11 @@ from tqdm.auto import tqdm
 
 import fvdm
 from .codecs import Codec, load_codec
+from .data import Latents
 from .metrics import bootstrap_sd, codec_features, frechet_distance
 from .objective import losses
 from .samplers import begin, sample
-from .training import PRESETS, Config, Latents, build, encode_dataset, fast_dtype, preset, step_generator, train
+from .training import PRESETS, Config, build, encode_dataset, fast_dtype, preset, step_generator, train
 from .vtv import hold, uniform
 from .worlds import WORLDS
 
@@ -149,7 +150,6 @@ class Bench:
     held_out: Tensor       # (probe, N, 4, h, w) to measure denoising on
     real: Tensor           # (real, 48) features
     floor: float           # FD[codec] between two sets of real clips
-    sha: str               # of the training latents
     start: dict | None = None  # the point of the network that all arms start from, if they do not start from scratch
 
 def prepare(
@@ -161,15 +161,15 @@ def prepare(
     config, e = cell.config, cell.evaluation
     latents = encode_dataset(config, codec, cache=cache)
     if config.dataset in WORLDS:
-        z = encode_dataset(config, codec, train=False, clips=e.real + e.clips, cache=cache).z
+        z = encode_dataset(config, codec, train=False, clips=e.real + e.clips, cache=cache).take(range(e.real + e.clips))
         real, other, held_out = z[:e.real], z[e.real:], z[:e.probe]
     else:
         enough = e.real + e.clips
-        z = latents.z if len(latents.z) >= enough else encode_dataset(config, codec, clips=enough, cache=cache).z
+        z = (latents if len(latents) >= enough else encode_dataset(config, codec, clips=enough, cache=cache)).take(range(enough), step_generator(0, 0, rank=3))   # mirrored as in training
         real, other = z[e.clips:enough], z[:e.clips]
-        held_out = encode_dataset(config, codec, train=False, clips=e.probe, cache=cache).z
+        held_out = encode_dataset(config, codec, train=False, clips=e.probe, cache=cache).take(range(e.probe))
     features = codec_features(real)
-    bench = Bench(codec, latents, held_out, features, frechet_distance(codec_features(other), features), hashlib.sha256(latents.z.numpy().tobytes()).hexdigest()[:12])
+    bench = Bench(codec, latents, held_out, features, frechet_distance(codec_features(other), features))
     if config.init: bench.start = measure(build(config, latents).eval(), 0, e, bench)[0]
     return bench
 
@@ -180,7 +180,7 @@ def measure(
     bench: Bench,   # against what
 ) -> tuple[dict, dict]:  # the point of a curve, and the first clips (latents, float16): "generated", "animated", "truth"
     "Sample, and measure."
-    started, shape = time.perf_counter(), tuple(bench.latents.z.shape[1:])
+    started, shape = time.perf_counter(), bench.latents.shape
     z, truth = generate(net, e.clips, e.ddim, shape, 0, progress=f"sampling at step {step}"), bench.held_out[:16]
     animated, features = generate(net, len(truth), e.ddim, shape, 1, given=truth), codec_features(z)
     point = {"step": step, "FD[codec]": frechet_distance(features, bench.real), "sd": bootstrap_sd(features, bench.real), **denoising_errors(net, bench.held_out),
@@ -218,7 +218,7 @@ def run_cell(
     reference = {name: (other - truth)[:, 1:].square().mean().item() for name, other in (("unrelated clip", truth.roll(1, 0)), ("frame repeated", truth[:, :1].expand_as(truth)))}
     if not samples: keep_point(step, net)
     result = {"name": cell.name, **cell.record(), "points": ([bench.start] if bench.start else []) + [points[str(s)] for s in at], "floor": bench.floor, "animate_reference": reference, "train_seconds": round(seconds, 1),
-              "parameters": sum(p.numel() for p in net.parameters()), "latents": bench.latents.name, "latents_sha256": bench.sha, **provenance()}
+              "parameters": sum(p.numel() for p in net.parameters()), "latents": bench.latents.name, "latents_sha256": bench.latents.sha256, **provenance()}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(samples, f"{file.with_suffix('.safetensors')}.part"); os.replace(f"{file.with_suffix('.safetensors')}.part", file.with_suffix(".safetensors"))
     write_whole(file, json.dumps(result, indent=1))
@@ -281,5 +281,4 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error: parser.error(str(error))
 
 # %% ../nbs/11_experiments.ipynb #11_experim-023
-#| eval: false
-if __name__ == "__main__": main()
+if __name__ == "__main__" and "__file__" in globals(): main()   # as a program, not in a notebook

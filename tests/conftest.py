@@ -16,3 +16,9 @@ def shared() -> Path:
     folder = Path(os.environ.get("FVDM_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir(): pytest.skip(f"needs the reference numbers and videos in {folder.name}/ (set FVDM_SHARED to their folder)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    "Indexes of data sets go to a folder of the test's own, not to the user's cache."
+    monkeypatch.setenv("FVDM_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -14,13 +14,28 @@ def loaded_by(module: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("module", ["fvdm", "fvdm.samplers", "fvdm.training", "fvdm.experiments", "fvdm.viz"])
+@pytest.mark.parametrize("module", ["fvdm", "fvdm.samplers", "fvdm.data", "fvdm.training", "fvdm.experiments", "fvdm.viz"])
 def test_imports_nothing_heavy(module):
     assert not loaded_by(module) & set(HEAVY)
 
 
 def test_import_fvdm_does_not_even_import_torch():
     assert "torch" not in loaded_by("fvdm")
+
+
+def test_training_from_latents_needs_neither_videos_nor_codecs(tmp_path):
+    "Encoded clips can be carried to a machine that has neither PyAV nor diffusers."
+    code = f"""
+import sys
+sys.modules["av"] = sys.modules["diffusers"] = None          # importing either raises ImportError
+from fvdm.data import Latents
+from fvdm.training import preset, train
+net, step, _ = train(preset("smoke", steps=2, batch=2), Latents({str(tmp_path / "latents")!r}), progress=False)
+print("reached step", step)
+"""
+    subprocess.run([sys.executable, "-m", "fvdm.data", "encode", "sky", "--clips", "4", "--out", tmp_path / "latents"], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "reached step 2" in done.stdout, done.stderr
 
 
 def test_modules_import_only_modules_above_them():
@@ -51,6 +66,8 @@ def test_reproduction_notebooks_have_parameters_and_import_only_the_library(note
 def test_command_lines_say_what_is_allowed():
     for module, arguments, words in [("fvdm.training", ["--preset", "fast"], "preset is 'fast', but may be one of: smoke, quick, study, paper"),
                                      ("fvdm.training", ["--p", "1.5"], "p is 1.5, but a probability is in [0, 1]"),
+                                     ("fvdm.data", ["index", "ucf101", "no/such/folder"], "root is 'no/such/folder', but must be an existing folder of videos"),
+                                     ("fvdm.worlds", ["export", "oceans", "out"], "world is 'oceans', but may be one of: faces, sky, actions, figures"),
                                      ("fvdm.experiments", ["run", "ablation_p", "--dataset", "ucf101", "--data-path", "no/such/folder"], "but must be an existing folder of videos")]:
         done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
