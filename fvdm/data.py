@@ -452,19 +452,22 @@ class Latents:
     def __len__(self) -> int: return int(self.ends[-1])
     def __repr__(self) -> str: return f"{len(self):,} clips of {'x'.join(map(str, self.shape))} in {len(self.shards)} shards: {self.name}"
 
+    def chances(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+        "What `take` needs of chance for so many clips: `mirrored` (B,) bool if there are mirrored copies, `sampled` (B, N, C, h, w) normal noise if the codec samples."
+        drawn = {"mirrored": torch.rand(count, generator=generator) < .5} if self.manifest["flips"] else {}
+        return drawn | ({"sampled": torch.randn(count, *self.shape, generator=generator)} if self.manifest["stochastic"] else {})
+
     def take(self, index: Tensor | Sequence[int],              # (B,) clips
-             generator: torch.Generator | None = None,         # of mirror images and samples; None: neither
+             mirrored: Tensor | None = None,                   # (B,) bool, which of them mirrored; None: none
+             sampled: Tensor | None = None,                    # (B, N, C, h, w) noise, times the standard deviation; None: the mean
              ) -> Tensor:                                      # (B, N, C, h, w) float32
-        "Clips by number; with a generator mirrored at random and sampled, where the data set and the codec allow it. Raises IndexError."
+        "Clips by number. Raises IndexError; KeyError for a mirrored copy or a deviation that is not there."
         index = np.asarray(index)
         if len(index) and not (0 <= index.min() and index.max() < len(self)): raise IndexError(f"index is {index.tolist()}, but there are clips 0 to {len(self) - 1}")
-        flips = self.manifest["flips"] and generator is not None
-        mirrored = (torch.rand(len(index), generator=generator) < .5).tolist() if flips else [False] * len(index)
-        places = [(self.shards[s], int(i - (self.ends[s - 1] if s else 0)), "_mirrored" if m else "") for i, s, m in zip(index, np.searchsorted(self.ends, index, side="right"), mirrored)]
-        z = torch.stack([shard["mean" + m][i] for shard, i, m in places]).float()
-        if generator is not None and self.manifest["stochastic"]:
-            z += torch.stack([shard["std" + m][i] for shard, i, m in places]).float() * torch.randn(z.shape, generator=generator)
-        return z
+        suffixes = ["_mirrored" if m else "" for m in mirrored.tolist()] if mirrored is not None else [""] * len(index)
+        places = [(self.shards[s], int(i - (self.ends[s - 1] if s else 0)), m) for i, s, m in zip(index, np.searchsorted(self.ends, index, side="right"), suffixes)]
+        def gather(name): return torch.stack([shard[name + m][i] for shard, i, m in places]).float()
+        return gather("mean") if sampled is None else gather("mean") + gather("std") * sampled
 
 def sha256(file: Path) -> str:
     "SHA-256 of a file."

@@ -8,7 +8,7 @@ __all__ = ['PAPER', 'EVALUATIONS', 'QUICK_P', 'STUDY_P', 'EXPERIMENTS', 'Evaluat
            'run_experiment', 'load_samples', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
-import argparse, datetime, hashlib, json, os, platform, subprocess, time
+import argparse, datetime, hashlib, json, os, platform, shutil, subprocess, time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -165,7 +165,8 @@ def prepare(
         real, other, held_out = z[:e.real], z[e.real:], z[:e.probe]
     else:
         enough = e.real + e.clips
-        z = (latents if len(latents) >= enough else encode_dataset(config, codec, clips=enough, cache=cache)).take(range(enough), step_generator(0, 0, rank=3))   # mirrored as in training
+        seen = latents if len(latents) >= enough else encode_dataset(config, codec, clips=enough, cache=cache)
+        z = seen.take(range(enough), **seen.chances(enough, step_generator(0, 0, rank=3)))   # mirrored and sampled as in training
         real, other = z[e.clips:enough], z[:e.clips]
         held_out = encode_dataset(config, codec, train=False, clips=e.probe, cache=cache).take(range(e.probe))
     features = codec_features(real)
@@ -200,7 +201,7 @@ def run_cell(
     file, run = results / cell.experiment / f"{cell.name}.json", runs / cell.experiment / cell.name
     if file.exists() and not fresh: return json.loads(file.read_text()) | {"kept": True}
     e, config = cell.evaluation, cell.config
-    if fresh and run.exists(): [f.unlink() for f in run.iterdir() if f.is_file()]
+    if fresh: shutil.rmtree(run, ignore_errors=True)
     curve_file = run / "points.json"
     points = json.loads(curve_file.read_text()) if curve_file.exists() else {}
     samples = {}
