@@ -9,7 +9,7 @@ __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'LAYOUTS', 'Unit', 'decode', 'decode_fr
            'open_dataset', 'Latents', 'sha256', 'encode', 'main']
 
 # %% ../nbs/07_data.ipynb #07_data-002
-import argparse, hashlib, json, os, re, stat, sys, tempfile, time, warnings
+import argparse, hashlib, json, os, re, stat, tempfile, time, warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -11,7 +11,7 @@ __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_d
 # %% ../nbs/09_training.ipynb #09_trainin-002
 import argparse, csv, json, math, os, shutil, signal, threading, time, warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path

@@ -12,7 +12,7 @@ __all__ = ['SKY_WAVES', 'SKY_VEIL', 'SKY_COARSE', 'SKY_BLOCK', 'SKY_HOURS', 'SKY
            'write_video', 'write_frames', 'export', 'main']
 
 # %% ../nbs/06_worlds.ipynb #06_worlds-002
-import argparse, os, shutil, sys
+import argparse, os, shutil
 from math import asin, cos, pi, sin
 from pathlib import Path
 
