@@ -94,7 +94,7 @@ def index_video(
     broken, times = any(corrupt for *_, corrupt in packets), [p for p, _, corrupt in packets if not corrupt]
     head, failed = _decoded(decode(path), 8)
     if not head: raise ValueError("no frame can be decoded")
-    usable = None not in times and len(set(times)) == len(times) and head == (times := sorted(times))[:len(head)]
+    usable = any(key and not corrupt for _, key, corrupt in packets) and None not in times and len(set(times)) == len(times) and head == (times := sorted(times))[:len(head)]
     if not usable:
         count, failed = _decoded(decode(path))
         return np.arange(len(count)), np.empty(0, np.int64), "no usable time stamps: read from its start" + (", cut short" if failed or broken else "")
@@ -144,7 +144,7 @@ def read_image(
         with Image.open(path) as image:
             if image.mode.startswith("I"): return np.repeat((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, -1)
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except OSError as error: raise ValueError(f"{path}: cannot be read as an image ({error})") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error: raise ValueError(f"{path}: cannot be read as an image ({error})") from None
 
 # %% ../nbs/07_data.ipynb #07_data-010
 def _pictures(unit: Unit, wanted: np.ndarray) -> dict[int, np.ndarray]:

@@ -208,6 +208,32 @@ def test_unreadable_file(monkeypatch):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_a_stream_that_begins_between_key_frames_is_no_crash(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_decoded", lambda frames, most=None: ([0, 1, 2][:most], False))   # what a lenient decoder makes of it
+
+    class Packet: is_keyframe, is_corrupt, is_discard, size = False, False, False, 1
+
+    class Container:
+        streams = type("Streams", (), {"video": [0]})()
+        def demux(self, stream):
+            for pts in range(3): packet = Packet(); packet.pts = pts; yield packet
+        def __enter__(self): return self
+        def __exit__(self, *error): pass
+
+    monkeypatch.setattr(av, "open", lambda *a: Container())
+    unit = index_unit(tmp_path / "tail.ts")
+    assert len(unit) == 3 and len(unit.keys) == 0 and "read from its start" in unit.note
+
+
+def test_an_image_that_breaks_half_way_is_named(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    raw = bytearray((tmp_path / "a.png").read_bytes())
+    second = raw.find(b"IDAT", raw.find(b"IDAT") + 4)
+    raw[second : second + 4] = b"\x00\x01\x02\x03"                                              # not a chunk's name
+    (tmp_path / "a.png").write_bytes(raw)
+    with pytest.raises(ValueError, match="a.png: cannot be read as an image"): data.read_image(tmp_path / "a.png")
+
+
 def test_a_file_is_looked_at_again_when_only_its_time_changes(tmp_path, monkeypatch):
     path, looked, original = write(tmp_path / "v/a.mp4"), [], data.index_unit
     monkeypatch.setattr(data, "index_unit", lambda path: looked.append(path) or original(path))
