@@ -126,6 +126,7 @@ def index_folder(
 ) -> tuple[np.ndarray, np.ndarray, str]:       # times, keys (none), note: see `Unit`
     "The frames of a folder. Raises ValueError for an empty or unreadable image, or a number that is missing."
     files = frame_files(folder)
+    if not files: raise ValueError("it has no images")
     if empty := [f.name for f in files if f.stat().st_size == 0]: raise ValueError(f"{len(empty)} of its images are empty files, the first is {empty[0]}")
     read_image(files[0])
     numbers = np.array([_number(f.name) for f in files])

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
-           'learning_rate', 'build', 'load_network', 'checkpoints', 'write_checkpoint', 'read_checkpoint',
-           'newest_checkpoint', 'Saver', 'restore', 'differences', 'open_log', 'sole_user', 'any_of', 'train',
-           'requirements', 'Signals', 'main']
+           'learning_rate', 'build', 'network_folder', 'load_network', 'provenance', 'checkpoints', 'write_checkpoint',
+           'read_checkpoint', 'newest_checkpoint', 'Saver', 'restore', 'differences', 'open_log', 'sole_user', 'any_of',
+           'train', 'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
-import argparse, csv, json, math, os, shutil, signal, threading, time, warnings
+import argparse, csv, datetime, json, math, os, platform, re, shutil, signal, subprocess, threading, time, warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -52,7 +52,7 @@ class Config:
     clip_from: int = 0              # first step at which gradients are clipped
     ema: float = 0.9999             # decay of the weights' moving average, warmed up
     labels: bool = False            # condition on class labels
-    init: str | None = None         # a shipped network ("faces") or a folder with one to start from; None: from scratch
+    init: str | None = None         # a shipped network ("faces-scalar") or a folder with one to start from; None: from scratch
     seed: int = 0                   # of initialization, clips, timesteps and noise
     precision: str = "auto"         # "bf16", "fp32", or "auto": the faster of the two
     checkpointing: bool = False     # recompute blocks in the backward pass: less memory, about a third more work
@@ -69,7 +69,7 @@ class Config:
 #              data             model           size  clips   steps  batch   lr   warmup cooldown interval  init          what it is for
 _TABLE = {
   "smoke":  ("faces",         "cpu-nano/2",     64,     48,      6,   4,   1e-3,    2,      0.,      1,   None),       # seconds: proves that the path runs
-  "quick":  ("faces",         "cpu-micro/4",    64,   1024,   1000,   8,   1e-3,   50,      .3,      1,   "faces"),    # minutes on two cores, from the shipped scalar network
+  "quick":  ("faces",         "cpu-micro/4",    64,   1024,   1000,   8,   1e-3,   50,      .3,      1,   "faces-scalar"),  # minutes on two cores, from the shipped scalar network
   "study":  ("faces",         "cpu-mini/2",     64,   8192,  20000,  32,   5e-4,  500,      .2,      1,   None),       # one GPU of the H100's class, minutes a run
   "paper":  ("faceforensics", "FVDM-B/2",      256,  10000, 200000,   3,   1e-4,    0,      0.,      3,   None),       # section 3.2's ablations
   "table1": ("faceforensics", "FVDM-XL/2",     256,  10000, 250000,   4,   1e-4,    0,      0.,      3,   None),       # section 3.1's comparison
@@ -153,18 +153,39 @@ def build(
         net = create_model(config.model, in_channels=latents.shape[1], input_size=latents.shape[-1], num_frames=latents.shape[0], num_classes=len(latents.classes) if config.labels else None, gradient_checkpointing=config.checkpointing)
     return net.load_reference(load_network(config.init).state_dict()) if config.init else net
 
+def network_folder(
+    name: str | Path,  # a shipped network ("faces"), a folder with config.json and model.safetensors (a training run's is one), or, if `hub`, "owner/model"
+    hub: bool = False, # ask the Hugging Face hub for a name that is no folder
+) -> Path:
+    "Where a trained network lies. Raises ValueError when there is none of that name."
+    files, shipped = ("config.json", "model.safetensors"), sorted(f.parent.name for f in WEIGHTS.glob("*/model.safetensors"))
+    folder = WEIGHTS / name if str(name) in shipped else Path(name).expanduser()
+    if hub and not folder.is_dir() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        from huggingface_hub import snapshot_download
+        try: folder = Path(snapshot_download(str(name), allow_patterns=[*files, "vae/*.json", "vae/*.safetensors"]))
+        except Exception as error: raise ValueError(f"network is {str(name)!r}, which is no folder here, and the hub does not give it ({type(error).__name__}: {str(error).splitlines()[0]})") from error
+    if missing := [f for f in files if not (folder / f).exists()]:
+        raise ValueError(f"network is {str(name)!r}, but must be a shipped one ({', '.join(shipped)}) or a folder with one; it has no {', '.join(missing)}")
+    return folder
+
 def load_network(
     name: str | Path,  # a shipped network ("faces"), or a folder with config.json and model.safetensors (a training run's is one)
 ) -> VideoDiT:         # float32, in evaluation mode
     "A trained network (the averaged weights). Raises ValueError when there is none of that name."
-    folder = WEIGHTS / name if (WEIGHTS / name / "model.safetensors").exists() else Path(name)
-    if missing := [f for f in ("config.json", "model.safetensors") if not (folder / f).exists()]:
-        shipped = sorted(f.parent.name for f in WEIGHTS.glob("*/model.safetensors"))
-        raise ValueError(f"init is {str(name)!r}, but must be a shipped network ({', '.join(shipped)}) or a folder with one; it has no {', '.join(missing)}")
+    folder = network_folder(name)
     net = VideoDiT(**json.loads((folder / "config.json").read_text())["network"] | {"gradient_checkpointing": False})
     return net.load_reference({k: v.float() for k, v in load_file(folder / "model.safetensors").items()}).eval()
 
 # %% ../nbs/09_training.ipynb #09_trainin-014
+def provenance() -> dict:
+    "Which code on which machine: commit, versions, device, date."
+    def git(*args): return subprocess.run(["git", "-C", Path(fvdm.__file__).parent, *args], capture_output=True, text=True).stdout.strip()
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
+    if commit != "unknown" and git("status", "--porcelain", "--", "."): commit += "+changes"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return {"fvdm": fvdm.__version__, "commit": commit, "torch": torch.__version__, "python": platform.python_version(), "device": device, "date": datetime.date.today().isoformat()}
+
+# %% ../nbs/09_training.ipynb #09_trainin-016
 def checkpoints(
     folder: Path,    # of a run
 ) -> list[Path]:     # oldest first
@@ -190,7 +211,7 @@ def write_checkpoint(
         os.replace(part, path)
         shutil.copyfile(path / "ema.safetensors", folder / ".part-model")
         os.replace(folder / ".part-model", folder / "model.safetensors")
-        write_whole(folder / "config.json", json.dumps({k: facts[k] for k in ("network", "config", "step")}, indent=1))
+        write_whole(folder / "config.json", json.dumps({k: v for k, v in facts.items() if k != "skipped"}, indent=1))
     except Exception as error:
         shutil.rmtree(part, ignore_errors=True)
         raise error if isinstance(error, OSError) else OSError(f"the checkpoint of step {facts['step']} cannot be written: {error}") from error
@@ -212,7 +233,7 @@ def newest_checkpoint(folder: Path) -> tuple[dict, dict[str, dict[str, Tensor]]]
         except ValueError as error: warnings.warn(f"{error}; going back to the one before", stacklevel=2)
     return None
 
-# %% ../nbs/09_training.ipynb #09_trainin-015
+# %% ../nbs/09_training.ipynb #09_trainin-017
 class Saver:
     "Writes checkpoints one at a time, in a thread. A write that fails is a warning while training goes on, and an OSError if it was the last."
     def __init__(self, folder: Path, keep: int): self.folder, self.keep, self.pool, self.pending = folder, keep, ThreadPoolExecutor(1), None
@@ -248,7 +269,7 @@ def differences(config: Config, facts: dict) -> list[str]:
     "What differs between a configuration and a checkpoint's, of all that decides the numbers; the number of steps may."
     return [f"{k} was {facts['config'].get(k)!r} and is {v!r}" for k, v in asdict(config).items() if k not in ("steps", "data_path") and facts["config"].get(k) != v]
 
-# %% ../nbs/09_training.ipynb #09_trainin-017
+# %% ../nbs/09_training.ipynb #09_trainin-019
 LOG = ("step", "loss", "mse", "vb_bits", "grad_norm", "lr", "clips_per_s", "data_wait", "skipped", "seconds")
 
 def open_log(file: Path, step: int):
@@ -304,7 +325,7 @@ def train(
         ema = ModelEmaV3(net, config.ema, use_warmup=True)
         ema.module.eval().requires_grad_(False)
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], config.lr, weight_decay=0., fused=True)
-        step, seconds, skipped = 0, 0., 0
+        step, seconds, skipped, made_by = 0, 0., 0, provenance()
         if folder and (found := newest_checkpoint(folder)):
             facts, state = found
             if not resume: raise ValueError(f"{folder} holds a run at step {facts['step']}; choose another folder, or let it resume")
@@ -320,7 +341,7 @@ def train(
         def save():
             nonlocal saved
             if saver and saved != step:
-                saver.save(net, ema.module, optimizer.optimizer, {"step": step, "seconds": elapsed(), "skipped": skipped, "network": net.config, "config": asdict(config), "data": latents.name, "latents_sha256": latents.sha256, "fvdm": fvdm.__version__, "torch": torch.__version__})
+                saver.save(net, ema.module, optimizer.optimizer, {"step": step, "seconds": elapsed(), "skipped": skipped, "network": net.config, "config": asdict(config), "data": latents.name, "codec": latents.manifest["codec"], "classes": latents.classes, "latents_sha256": latents.sha256, **made_by})
                 saved = step
 
         bar = tqdm(total=config.steps, initial=step, desc=f"train p={config.p:g} ({str(dtype).removeprefix('torch.')})", disable=not progress or not main, mininterval=2)
@@ -373,7 +394,7 @@ def train(
         if tracker: accelerator.end_training()
         return ema.module, step, total
 
-# %% ../nbs/09_training.ipynb #09_trainin-038
+# %% ../nbs/09_training.ipynb #09_trainin-040
 def requirements(
     config: Config,
     channels: int = 4,        # of the latents
@@ -398,7 +419,7 @@ def requirements(
             "memory: weights, gradients, Adam, EMA, GiB": 20 * parameters / 2**30, "memory: activations in fp32, GiB": activations / 2**30,
             "disk: a checkpoint, GiB": 16 * parameters / 2**30, "disk: checkpoints, GiB": 16 * parameters * (keep + 1) / 2**30, "disk: latents, GiB": config.clips * config.frames * channels * side**2 * 2 * (1 + (config.dataset in ("faceforensics", "ucf101", "taichi"))) / 2**30}
 
-# %% ../nbs/09_training.ipynb #09_trainin-042
+# %% ../nbs/09_training.ipynb #09_trainin-044
 STOPPED = 75   # EX_TEMPFAIL: saved, run again to go on
 
 class Signals:
@@ -452,5 +473,5 @@ def main(argv: list[str] | None = None) -> int:
     if first: print(f"{signals.caught + ': saved at' if signals.caught else 'reached'} step {step} of {config.steps} after {seconds:.0f} s of training; the averaged weights are in {args['out']}/model.safetensors")
     return STOPPED if signals() and step < config.steps else 0
 
-# %% ../nbs/09_training.ipynb #09_trainin-043
+# %% ../nbs/09_training.ipynb #09_trainin-045
 if __name__ == "__main__" and "__file__" in globals(): raise SystemExit(main())   # as a program, not in a notebook

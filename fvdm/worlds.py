@@ -13,6 +13,8 @@ __all__ = ['SKY_WAVES', 'SKY_VEIL', 'SKY_COARSE', 'SKY_BLOCK', 'SKY_HOURS', 'SKY
 
 # %% ../nbs/06_worlds.ipynb #06_worlds-002
 import argparse, os, shutil
+from collections.abc import Iterable
+from fractions import Fraction
 from math import asin, cos, pi, sin
 from pathlib import Path
 
@@ -839,17 +841,18 @@ DISK_LAYOUTS = {   # world -> (layout, name of a clip: a video file or a folder 
     "faces": ("faceforensics", "{i:05d}.mp4"), "sky": ("skytimelapse", "{i:05d}"), "actions": ("ucf101", "{action}/v_{action}_{i:05d}.avi"), "figures": ("taichi", "{i:05d}")}
 
 def write_video(
-    video: np.ndarray,  # (N, 3, H, W) uint8, even edges
-    path: Path,         # .mp4 (H.264) or .avi (MPEG-4)
-    fps: int = 25,      # frames a second
+    video: Iterable[np.ndarray],  # (3, H, W) uint8 each, even edges; taken one by one
+    path: Path,                   # .mp4 (H.264) or .avi (MPEG-4)
+    fps: float = 25,              # frames a second
 ) -> None:
     "Encode a video file."
     import av
     codec, options = ("libx264", {"crf": "12"}) if path.suffix == ".mp4" else ("mpeg4", {"qmin": "2", "qmax": "3"})
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=fps, options=options)
-        stream.height, stream.width, stream.pix_fmt = *video.shape[-2:], "yuv420p"
-        for picture in video.transpose(0, 2, 3, 1): out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        stream = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
+        for i, picture in enumerate(video):
+            if i == 0: stream.height, stream.width, stream.pix_fmt = *picture.shape[-2:], "yuv420p"
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture.transpose(1, 2, 0)), format="rgb24")))
         out.mux(stream.encode())
 
 def write_frames(
