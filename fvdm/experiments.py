@@ -132,9 +132,9 @@ def ablation_p(
     if not (arms := list(arms)) or not (seeds := list(seeds)): raise ValueError("p_values and seeds must not be empty")
     return [Cell("ablation_p", preset_name, replace(base, p=float(p), seed=int(seed)), EVALUATIONS[preset_name], codec) for seed in seeds for p in arms]
 
-def zero_shot(*args, p_values: Iterable[float] | None = (0., .2), **kwargs) -> list[Cell]:
-    "The cells of section 2.4: a scalar network and FVDM with the same budget, measured on every task. Arguments as in `ablation_p`."
-    return [replace(cell, experiment="zero_shot") for cell in ablation_p(*args, p_values=(0., .2) if p_values is None else p_values, **kwargs)]
+def zero_shot(preset_name: str = "quick", dataset: str = "faces", data_path: str | None = None, p_values: Iterable[float] | None = None, seeds: Iterable[int] = (0,), steps: int | None = None, codec: str = "") -> list[Cell]:
+    "The cells of section 2.4: a scalar network (p = 0) and FVDM (p = 0.2) with the same budget, measured on every task. Arguments as in `ablation_p`."
+    return [replace(cell, experiment="zero_shot") for cell in ablation_p(preset_name, dataset, data_path, (0., .2) if p_values is None else p_values, seeds, steps, codec)]
 
 EXPERIMENTS = {"ablation_p": ablation_p, "zero_shot": zero_shot}
 
