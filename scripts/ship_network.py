@@ -28,7 +28,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("run", type=Path, help="folder of the training run")
     p.add_argument("name", help="name under which it ships")
-    p.add_argument("--clips", type=int, default=512, help="clips on each side of the distance (default: 512)")
+    p.add_argument("--clips", type=int, default=256, help="clips on each side of the distance (default: 256)")
     args = p.parse_args()
     facts, out = json.loads((checkpoints(args.run)[-1] / "state.json").read_text()), WEIGHTS / args.name
     config = Config(**facts["config"])
