@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
            'learning_rate', 'build', 'network_folder', 'load_network', 'provenance', 'checkpoints', 'write_checkpoint',
-           'read_checkpoint', 'newest_checkpoint', 'Saver', 'restore', 'differences', 'open_log', 'sole_user', 'any_of',
-           'train', 'requirements', 'Signals', 'main']
+           'read_checkpoint', 'newest_checkpoint', 'Saver', 'whole', 'snapshot', 'restore_optimizer', 'spread',
+           'differences', 'open_log', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
 import argparse, csv, datetime, json, math, os, platform, re, shutil, signal, subprocess, threading, time, warnings
@@ -240,12 +240,10 @@ class Saver:
     def __enter__(self): return self
     def __exit__(self, *error): self.pool.shutdown()
 
-    def save(self, net, ema, optimizer, facts: dict) -> None:
-        "Copy, and write in the background."
+    def save(self, tensors: dict[str, dict[str, Tensor]], facts: dict) -> None:
+        "Write in the background; `tensors` from `snapshot`."
         self.wait()
-        def copy(state): return {k: v.detach().to("cpu", copy=True).contiguous() for k, v in state.items()}
-        slots = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
-        self.pending = self.pool.submit(write_checkpoint, self.folder, {"model": copy(net.state_dict()), "ema": copy(ema.state_dict()), "optimizer": copy(slots)}, facts, self.keep)
+        self.pending = self.pool.submit(write_checkpoint, self.folder, tensors, facts, self.keep)
 
     def wait(self, last: bool = False) -> None:
         "Until the checkpoint under way is on disk. Raises OSError if it is the last and could not be written."
@@ -255,15 +253,35 @@ class Saver:
             warnings.warn(f"a checkpoint could not be written ({error}); training goes on, the newest is {kept[-1] if kept else 'none'}", stacklevel=2)
         self.pending = None
 
-def restore(state: dict[str, dict[str, Tensor]], net, ema, optimizer) -> None:
-    "Load a checkpoint's tensors."
-    net.load_state_dict(state["model"])
-    ema.load_state_dict(state["ema"])
+def whole(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    "Copies on the CPU; what is spread over devices is gathered (all of them must ask)."
+    return {k: (v.full_tensor() if hasattr(v, "full_tensor") else v).detach().to("cpu", copy=True).contiguous() for k, v in state.items()}
+
+def snapshot(net, ema, optimizer) -> dict[str, dict[str, Tensor]]:
+    "All tensors of a checkpoint: \"model\", \"ema\", \"optimizer\"."
+    slots = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
+    return {"model": whole(net.state_dict()), "ema": whole(ema.state_dict()), "optimizer": whole(slots)}
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
+    "Load a checkpoint's optimizer state, spread over devices like the parameters are."
     slots: dict[int, dict] = {}
-    for key, value in state["optimizer"].items():
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, value in saved.items():
         number, name = key.split(".", 1)
+        p = parameters[int(number)]
+        if hasattr(p, "device_mesh") and value.shape == p.shape:
+            from torch.distributed.tensor import distribute_tensor
+            value = distribute_tensor(value.to(p.device), p.device_mesh, p.placements)
         slots.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})
+
+def spread(net: VideoDiT, devices: int, kind: str) -> VideoDiT:
+    "Spread a network's parameters over so many devices of a kind (\"cuda\", \"cpu\"), block by block (PyTorch's FSDP2)."
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    mesh = init_device_mesh(kind, (devices,))
+    for block in net.blocks: fully_shard(block, mesh=mesh)
+    return fully_shard(net, mesh=mesh)
 
 def differences(config: Config, facts: dict) -> list[str]:
     "What differs between a configuration and a checkpoint's, of all that decides the numbers; the number of steps may."
@@ -305,6 +323,7 @@ def train(
     resume: bool = True,             # go on from the newest checkpoint; False: the folder must hold none
     max_skips: int = 20,             # steps in a row whose gradient may be not finite
     log_every: int = 20,             # steps between rows of log.csv
+    shard: bool = False,             # FSDP: spread weights, gradients, optimizer and average over the devices; decides nothing else
     tracker: str | None = None,      # "tensorboard", or another of Accelerate's
     progress: bool = True,           # show a bar
 ) -> tuple[VideoDiT, int, float]:    # the averaged network, the step reached, training seconds in all
@@ -314,7 +333,8 @@ def train(
     from timm.utils import ModelEmaV3
     accelerator = Accelerator(log_with=tracker, project_dir=folder)
     devices, rank, main = accelerator.num_processes, accelerator.process_index, accelerator.is_main_process
-    if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"): raise ValueError(f"the launcher asks for {accelerator.distributed_type.value}, but training runs on one device or by DDP on several")
+    if accelerator.distributed_type.value not in ("NO", "MULTI_CPU", "MULTI_GPU"): raise ValueError(f"the launcher asks for {accelerator.distributed_type.value}, but training runs on one device or on several by DDP, or by FSDP with shard=True (--shard)")
+    if shard and devices == 1: raise ValueError("shard is True, but there is one device: nothing to spread over")
     if config.batch % (devices * config.accumulate): raise ValueError(f"batch is {config.batch}, but must be a multiple of {devices} devices times {config.accumulate} micro-batches")
     folder = Path(folder) if folder else None
     with ExitStack() as stack:
@@ -324,15 +344,19 @@ def train(
         net = build(config, latents).to(accelerator.device)
         ema = ModelEmaV3(net, config.ema, use_warmup=True)
         ema.module.eval().requires_grad_(False)
-        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], config.lr, weight_decay=0., fused=True)
         step, seconds, skipped, made_by = 0, 0., 0, provenance()
         if folder and (found := newest_checkpoint(folder)):
             facts, state = found
             if not resume: raise ValueError(f"{folder} holds a run at step {facts['step']}; choose another folder, or let it resume")
             if (differing := differences(config, facts)) and not override: raise ValueError(f"{folder} holds a run of another configuration ({'; '.join(differing)}); choose another folder, or insist with override")
-            restore(state, net, ema.module, optimizer)
+            net.load_state_dict(state["model"])
+            ema.module.load_state_dict(state["ema"])
             step, seconds, skipped = facts["step"], facts["seconds"], facts["skipped"]
-        wrapped, optimizer = accelerator.prepare(torch.compile(net) if config.compile else net, optimizer)
+        if shard: net, ema.module = spread(net, devices, accelerator.device.type), spread(ema.module, devices, accelerator.device.type)
+        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], config.lr, weight_decay=0., fused=True)
+        if step: restore_optimizer(optimizer, state["optimizer"])
+        wrapped = torch.compile(net) if config.compile else net
+        if not shard: wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
         saver, log = (stack.enter_context(Saver(folder, keep)), stack.enter_context(open_log(folder / "log.csv", step))) if folder and main else (None, None)
         if tracker: accelerator.init_trackers("fvdm", {k: v for k, v in asdict(config).items() if v is not None})
         started, share, micro = time.perf_counter(), config.batch // devices, config.batch // devices // config.accumulate
@@ -340,9 +364,12 @@ def train(
         sums, counted, in_a_row, waited, since, at_since, saved = torch.zeros(3, device=accelerator.device), 0, 0, 0., started, step, step
         def save():
             nonlocal saved
-            if saver and saved != step:
-                saver.save(net, ema.module, optimizer.optimizer, {"step": step, "seconds": elapsed(), "skipped": skipped, "network": net.config, "config": asdict(config), "data": latents.name, "codec": latents.manifest["codec"], "classes": latents.classes, "latents_sha256": latents.sha256, **made_by})
-                saved = step
+            if saved == step or not (saver or (shard and folder)): return
+            if saver: saver.wait()                                                  # one copy in memory at a time
+            tensors, saved = snapshot(net, ema.module, getattr(optimizer, "optimizer", optimizer)), step
+            if saver: saver.save(tensors, {"step": step, "seconds": elapsed(), "skipped": skipped, "network": net.config, "config": asdict(config), "data": latents.name, "codec": latents.manifest["codec"], "classes": latents.classes, "latents_sha256": latents.sha256, **made_by})
+
+        def averaged(): return VideoDiT(**net.config).load_reference(whole(ema.module.state_dict())).to(accelerator.device).eval().requires_grad_(False) if shard else ema.module
 
         bar = tqdm(total=config.steps, initial=step, desc=f"train p={config.p:g} ({str(dtype).removeprefix('torch.')})", disable=not progress or not main, mininterval=2)
         while step < config.steps and not any_of(accelerator, bool(budget and time.perf_counter() - started > budget) or stop()):
@@ -357,11 +384,13 @@ def train(
                 z = latents.take(part["pick"], part.get("mirrored"), part.get("sampled")).to(accelerator.device, non_blocking=True)
                 y = torch.where(part["drop"] < net.class_dropout_prob, net.num_classes, latents.labels[part["pick"]]).to(accelerator.device) if config.labels else None
                 waited += time.perf_counter() - begun
-                with accelerator.no_sync(wrapped) if i < config.accumulate - 1 else nullcontext():
+                if shard: net.set_requires_gradient_sync(i == config.accumulate - 1)
+                with accelerator.no_sync(wrapped) if i < config.accumulate - 1 and not shard else nullcontext():
                     with torch.autocast(accelerator.device.type, dtype, enabled=dtype != torch.float32): l = losses(wrapped, z, part["tau"].to(accelerator.device), part["noise"].to(accelerator.device), y)
                     accelerator.backward(l["loss"].mean() / config.accumulate)
                 parts += torch.stack([l[k].detach().mean() for k in ("loss", "mse", "vb")]) / config.accumulate
             norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_grad if config.clip_grad and step >= config.clip_from else float("inf"))
+            norm = norm.full_tensor() if shard else norm
             finite = bool(torch.isfinite(norm))                                     # the same on all devices: gradients are summed over them
             if finite: optimizer.step()
             optimizer.zero_grad()
@@ -384,7 +413,9 @@ def train(
             if step % save_every == 0: save()
             if step in at or step == config.steps:
                 pause = time.perf_counter()
-                if on_checkpoint and main: on_checkpoint(step, ema.module)
+                if on_checkpoint:
+                    net_now = averaged()
+                    if main: on_checkpoint(step, net_now)
                 accelerator.wait_for_everyone()
                 started += time.perf_counter() - pause; since += time.perf_counter() - pause      # what the caller did is not training time
         save()
@@ -392,7 +423,7 @@ def train(
         total = elapsed()
         if saver: saver.wait(last=True)
         if tracker: accelerator.end_training()
-        return ema.module, step, total
+        return averaged(), step, total
 
 # %% ../nbs/09_training.ipynb #09_trainin-040
 def requirements(
@@ -402,6 +433,7 @@ def requirements(
     classes: int | None = None,  # None: unconditional
     devices: int = 1,         # that share the batch
     keep: int = 2,            # checkpoints that stay
+    shard: bool = False,      # are weights and optimizer spread over the devices
 ) -> dict[str, float]:        # numbers with their units in the names
     "Parameters, work, memory and disk of a run. Work counts a multiply-add as 2; memory is an estimate for one device, disk is exact up to headers."
     from torch.utils.flop_counter import FlopCounterMode
@@ -416,7 +448,7 @@ def requirements(
     parameters = sum(p.numel() for p in net.parameters())
     activations = local * sum(n for k, n in kept.items() if k not in own)
     return {"parameters, million": parameters / 1e6, "work a step, TFLOP": counter.get_total_flops() * config.batch / 1e12, "work in all, PFLOP": counter.get_total_flops() * config.batch * config.steps / 1e15,
-            "memory: weights, gradients, Adam, EMA, GiB": 20 * parameters / 2**30, "memory: activations in fp32, GiB": activations / 2**30,
+            "memory: weights, gradients, Adam, EMA, GiB": 20 * parameters / 2**30 / (devices if shard else 1), "memory: activations in fp32, GiB": activations / 2**30,
             "disk: a checkpoint, GiB": 16 * parameters / 2**30, "disk: checkpoints, GiB": 16 * parameters * (keep + 1) / 2**30, "disk: latents, GiB": config.clips * config.frames * channels * side**2 * 2 * (1 + (config.dataset in ("faceforensics", "ucf101", "taichi"))) / 2**30}
 
 # %% ../nbs/09_training.ipynb #09_trainin-044
@@ -451,6 +483,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints (default: 200)")
     parser.add_argument("--keep", type=int, default=2, help="checkpoints that stay (default: 2)")
     parser.add_argument("--log-every", type=int, default=20, help="steps between rows of log.csv (default: 20)")
+    parser.add_argument("--shard", action="store_true", help="on several devices: spread weights, gradients and optimizer over them (FSDP), for networks that one cannot hold")
     parser.add_argument("--tracker", help="also log there: tensorboard, or another that Accelerate knows and that is installed")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration, what it takes and where files go, and stop")
     for f in fields(Config):
@@ -463,12 +496,12 @@ def main(argv: list[str] | None = None) -> int:
         if args["latents"]: config = replace(config, dataset=Path(args["latents"]).resolve().name, data_path=None)
         if first: print(json.dumps(asdict(config), indent=1))
         if args["dry_run"]:
-            for name, value in requirements(config, devices=int(os.environ.get("WORLD_SIZE", 1)), keep=args["keep"]).items(): print(f"{value:12.3f}  {name}")
+            for name, value in requirements(config, devices=int(os.environ.get("WORLD_SIZE", 1)), keep=args["keep"], shard=args["shard"]).items(): print(f"{value:12.3f}  {name}")
             print(f"checkpoints and log.csv: {args['out']}; encoded clips: {args['latents'] or args['cache']}")
             return 0
         latents = Latents(args["latents"]) if args["latents"] else encode_dataset(config, load_codec(args["codec"], "cuda" if torch.cuda.is_available() else "cpu", args["posterior"]), cache=args["cache"])
         signals = Signals()
-        _, step, seconds = train(config, latents, args["out"], save_every=args["save_every"], keep=args["keep"], budget=args["budget"], stop=signals, override=args["override"], resume=args["resume"] == "auto", log_every=args["log_every"], tracker=args["tracker"])
+        _, step, seconds = train(config, latents, args["out"], save_every=args["save_every"], keep=args["keep"], budget=args["budget"], stop=signals, override=args["override"], resume=args["resume"] == "auto", log_every=args["log_every"], shard=args["shard"], tracker=args["tracker"])
     except ValueError as error: parser.error(str(error))
     if first: print(f"{signals.caught + ': saved at' if signals.caught else 'reached'} step {step} of {config.steps} after {seconds:.0f} s of training; the averaged weights are in {args['out']}/model.safetensors")
     return STOPPED if signals() and step < config.steps else 0

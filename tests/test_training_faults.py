@@ -158,6 +158,23 @@ def test_two_processes_follow_one(latents, tmp_path, more):
     else: assert np.abs(a - b).max() < 1e-5, np.abs(a - b).max()
 
 
+def test_sharded_training_follows_one_and_resumes_either_way(latents, tmp_path):
+    "FSDP over gloo: the same losses to 1e-5 over 50 steps; its checkpoints continue on one device, and one device's sharded."
+    def two(out, *more): return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(29500 + os.getpid() % 1000), *command(latents, out, *more)[1:], "--shard"], env=ENV, capture_output=True, text=True, timeout=300)
+    one, spread, mixed = tmp_path / "one", tmp_path / "spread", tmp_path / "mixed"
+    assert run(latents, one, "--steps", 50, "--p", .5).returncode == 0
+    for out, more in ((spread, ()), (mixed, ("--accumulate", 2))):
+        done = two(out, "--steps", 50 if out == spread else 20, "--p", .5, *more)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert run(latents, mixed, "--steps", 35, "--p", .5, "--accumulate", 2, "--override").returncode == 0
+    assert two(mixed, "--steps", 50, "--p", .5, "--accumulate", 2, "--override").returncode == 0
+    expected = np.array([loss for _, loss, _ in curve(one)])
+    for out in (spread, mixed):
+        losses = np.array([loss for _, loss, _ in curve(out)])
+        assert len(losses) == 50 and np.abs(losses - expected).max() < 1e-5, np.abs(losses - expected).max()
+    assert "nothing to spread over" in run(latents, tmp_path / "alone", "--steps", 2, "--shard").stderr
+
+
 class Suicidal:
     "A data set whose reader dies at clip 5."
     flips, classes, rule = False, [], {}
