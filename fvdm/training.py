@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
            'learning_rate', 'build', 'network_folder', 'load_network', 'provenance', 'checkpoints', 'write_checkpoint',
-           'read_checkpoint', 'newest_checkpoint', 'Saver', 'whole', 'snapshot', 'restore_optimizer', 'spread',
+           'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot', 'restore_optimizer', 'spread',
            'differences', 'open_log', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
@@ -253,14 +253,14 @@ class Saver:
             warnings.warn(f"a checkpoint could not be written ({error}); training goes on, the newest is {kept[-1] if kept else 'none'}", stacklevel=2)
         self.pending = None
 
-def whole(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def gathered(state: dict[str, Tensor]) -> dict[str, Tensor]:
     "Copies on the CPU; what is spread over devices is gathered (all of them must ask)."
     return {k: (v.full_tensor() if hasattr(v, "full_tensor") else v).detach().to("cpu", copy=True).contiguous() for k, v in state.items()}
 
 def snapshot(net, ema, optimizer) -> dict[str, dict[str, Tensor]]:
     "All tensors of a checkpoint: \"model\", \"ema\", \"optimizer\"."
     slots = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
-    return {"model": whole(net.state_dict()), "ema": whole(ema.state_dict()), "optimizer": whole(slots)}
+    return {"model": gathered(net.state_dict()), "ema": gathered(ema.state_dict()), "optimizer": gathered(slots)}
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
     "Load a checkpoint's optimizer state, spread over devices like the parameters are."
@@ -369,7 +369,7 @@ def train(
             tensors, saved = snapshot(net, ema.module, getattr(optimizer, "optimizer", optimizer)), step
             if saver: saver.save(tensors, {"step": step, "seconds": elapsed(), "skipped": skipped, "network": net.config, "config": asdict(config), "data": latents.name, "codec": latents.manifest["codec"], "classes": latents.classes, "latents_sha256": latents.sha256, **made_by})
 
-        def averaged(): return VideoDiT(**net.config).load_reference(whole(ema.module.state_dict())).to(accelerator.device).eval().requires_grad_(False) if shard else ema.module
+        def averaged(): return VideoDiT(**net.config).load_reference(gathered(ema.module.state_dict())).to(accelerator.device).eval().requires_grad_(False) if shard else ema.module
 
         bar = tqdm(total=config.steps, initial=step, desc=f"train p={config.p:g} ({str(dtype).removeprefix('torch.')})", disable=not progress or not main, mininterval=2)
         while step < config.steps and not any_of(accelerator, bool(budget and time.perf_counter() - started > budget) or stop()):
