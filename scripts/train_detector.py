@@ -119,7 +119,7 @@ def scales(clips: int) -> dict:
     out = {}
     for world in READ:
         rows = [reading(world, TRAIN, i) for i in range(clips)]
-        for k in set(rows[0]) - set(KINDS[world]):
+        for k in sorted(set(rows[0]) - set(KINDS[world])):
             v = torch.from_numpy(np.array([r[k] for r in rows])).float()
             out[f"{world}.{k}"] = torch.stack([v.mean(0), v.std(0).clamp(min=1e-4)])
     return out
