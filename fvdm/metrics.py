@@ -98,7 +98,7 @@ def gaussian(
     if shrink not in SHRINKAGES: raise ValueError(f"shrink is {shrink!r}, but may be one of: {', '.join(map(str, SHRINKAGES))}")
     n, d = s.count, len(s.mean)
     if n < 2: raise ValueError(f"{n} clip for {d} features: a covariance needs more clips than features")
-    if constant := (s.scatter.diagonal() <= 1e-20 * n * s.mean.square()).nonzero().flatten().tolist(): raise ValueError(f"{len(constant)} of {d} features are constant over {n} clips, the first is feature {constant[0]}: are all clips the same?")
+    if constant := (s.scatter.diagonal() <= 1e-12 * n * s.mean.square()).nonzero().flatten().tolist(): raise ValueError(f"{len(constant)} of {d} features are constant over {n} clips, the first is feature {constant[0]}: are all clips the same?")
     if shrink: return s.mean, ledoit_wolf(s.features)[0]
     covariance = s.scatter / (n - ddof)
     if n <= d: raise ValueError(f"{n} clips for {d} features: the covariance is singular (rank {condition(covariance)[0]} of {d}, condition number inf); more clips than features are needed, or shrink='ledoit-wolf', which is named with the number")
@@ -211,17 +211,17 @@ def energies(
 DETECTOR_FOLDER = Path(fvdm.__file__).parent / "weights" / "detector"
 
 class WorldsNet(nn.Module):
-    "Four 3-D convolutions and two linear layers, beside `energies`: video (B, N, 3, 64, 64) in 0..255 -> (B, 77) float32."
+    "Five 3-D convolutions and two linear layers, beside `energies`: video (B, N, 3, 64, 64) in 0..255 -> (B, 77) float32."
     size, learned, features = 64, 64, 77
     def __init__(self):
         super().__init__()
-        def layer(i, o, kernel, stride): return nn.Conv3d(i, o, kernel, stride, tuple(k // 2 for k in kernel), bias=False), nn.BatchNorm3d(o), nn.ReLU()
+        def layer(i, o, kernel, stride=1): return nn.Conv3d(i, o, kernel, stride, tuple(k // 2 for k in kernel), bias=False), nn.BatchNorm3d(o), nn.ReLU()
         self.body = nn.Sequential(*layer(3, 32, (3, 7, 7), (1, 4, 4)),    # (B, 32, N, 16, 16)
                                   *layer(32, 64, (3, 3, 3), 2),           # (B, 64, N/2, 8, 8)
                                   *layer(64, 128, (3, 3, 3), 2),          # (B, 128, N/4, 4, 4)
-                                  *layer(128, 128, (3, 3, 3), 1),
-                                  nn.Conv3d(128, 48, 1), nn.ReLU(), nn.AdaptiveAvgPool3d(4), nn.Flatten())   # (B, 3072): where and when are kept
-        self.head = nn.Sequential(nn.Linear(3072, 192), nn.ReLU(), nn.Linear(192, self.learned))
+                                  *layer(128, 128, (3, 3, 3)), *layer(128, 48, (1, 1, 1)),
+                                  nn.AdaptiveAvgPool3d(4), nn.Flatten())   # (B, 3072): where and when are kept
+        self.head = nn.Sequential(nn.Linear(3072, 192, bias=False), nn.BatchNorm1d(192), nn.ReLU(), nn.Linear(192, self.learned))
         self.white = nn.Linear(self.features, self.features)              # gives both zero mean and unit covariance over the worlds
 
     def read(self, video: Tensor) -> Tensor:
