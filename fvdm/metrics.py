@@ -237,7 +237,7 @@ def worlds_detector(folder: Path = DETECTOR_FOLDER, device: str = "cpu") -> Dete
     net = net.eval().requires_grad_(False).to(device)
     return Detector("worlds", sha256(file), net.features, 9, "whole frame to 64x64, bilinear, antialiased", lambda video: net(scaled(video, net.size, antialias=True)), device)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-035
+# %% ../nbs/08_metrics.ipynb #08_metrics-036
 def same_pad(
     x: Tensor,                        # (B, C, T, H, W)
     kernel: tuple[int, int, int],
@@ -268,7 +268,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(same_pool(x, (3, 3, 3), (1, 1, 1)))], 1)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-037
+# %% ../nbs/08_metrics.ipynb #08_metrics-038
 INCEPTION = {                        # name -> how it is pooled before (kernel, stride), or its channels (in, 1x1, 3x3, small 3x3, pooled)
     "3a": ((1, 3, 3), (1, 2, 2)),
     "Mixed_3b": (192, 64, (96, 128), (16, 32), 32),    "Mixed_3c": (256, 128, (128, 192), (32, 96), 64),
@@ -297,7 +297,7 @@ class I3D(nn.Module):
         for name, row in INCEPTION.items(): x = getattr(self, name)(x) if name.startswith("Mixed") else same_pool(x, *row)
         return self.logits(avg_pool3d(x, (2, 7, 7), 1)).mean((2, 3, 4))
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-041
+# %% ../nbs/08_metrics.ipynb #08_metrics-042
 I3D_FILES = {   # name -> git blob id, where it is to be had, preprocessing, eps of its batch norms
     "i3d_torchscript.pt":    ("93daef59c7ae0e9e8f76225521407e60cbafa6aa", "https://www.dropbox.com/s/ge9e5ujwgetktms/i3d_torchscript.pt (StyleGAN-V)", "its own: bilinear to 224x224, then -1..1", None),
     "i3d_pretrained_400.pt": ("a867b87ac3a9097d200598b1d48a1b890d8ec744", "https://github.com/songweige/TATS, tats/fvd/", "whole frame to 224x224, bilinear", 1e-5),
@@ -323,7 +323,7 @@ def checked(
     if digest is not None and digest.lower() != is_: raise ValueError(f"{file.name} has SHA-256 {is_}, but {digest.lower()} was asked for")
     return file, is_, by_content or (file.name if file.name in names else names[0])
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-042
+# %% ../nbs/08_metrics.ipynb #08_metrics-043
 def middle(video: Tensor, size: int = 224, least: int = 226) -> Tensor:   # (B, N, 3, H, W) uint8 -> (B, N, 3, size, size) float32
     "Enlarge so that the short side is at least `least`, and cut the middle, as pytorch-i3d."
     B, (H, W), x = len(video), video.shape[-2:], video.flatten(0, 1).float()
@@ -347,7 +347,7 @@ def torchscript_detector(weights: str | Path | None, device: str = "cpu", digest
     net = torch.jit.load(str(file), map_location=device).eval()
     return Detector("i3d-torchscript", is_, 400, 9, I3D_FILES[entry][2], lambda video: net(video.transpose(1, 2).contiguous(), rescale=True, resize=True, return_features=True), device)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-044
+# %% ../nbs/08_metrics.ipynb #08_metrics-045
 def codec_features(
     latents: Tensor,  # (n, N, 4, h, w), N >= 5
 ) -> Tensor:          # (n, 48)
@@ -363,7 +363,7 @@ def codec_detector(device: str = "cpu") -> Detector:
     codec = load_codec(device=device)
     return Detector("codec", sha256(codec.folder / "diffusion_pytorch_model.safetensors"), 48, 5, "edges a multiple of 8", lambda video: codec_features(codec.encode(video)), device)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-045
+# %% ../nbs/08_metrics.ipynb #08_metrics-046
 DETECTORS = ("worlds", "i3d", "i3d-torchscript", "codec")
 
 def load_detector(
@@ -379,7 +379,7 @@ def load_detector(
     if weights or digest: raise ValueError(f"weights is {str(weights)!r}, but the detector {name} comes with the package")
     return worlds_detector(device=device) if name == "worlds" else codec_detector(device)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-050
+# %% ../nbs/08_metrics.ipynb #08_metrics-051
 def batches(clips: Iterable, size: int) -> Iterator[Tensor]:
     "Stack clips (N, 3, H, W) uint8, `size` at a time. Raises ValueError that names a clip unlike the first."
     rows, first = [], None
@@ -408,7 +408,7 @@ def extract(
     if not out.count: raise ValueError("there are no clips")
     return out
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-055
+# %% ../nbs/08_metrics.ipynb #08_metrics-056
 VIDEOS = ("all", "first", "spread", "random")             # which, where there are more than `clips`
 STARTS = ("first", "middle", "random")                    # where in a real video its clip begins
 RESIZES = ("none", "bilinear", "bilinear-antialias", "bilinear-antialias-truncated", "bicubic-antialias", "nearest")
@@ -456,7 +456,7 @@ class Protocol:
 
     def __str__(self) -> str: return "\n".join(f"{k:14} {v}" for k, v in asdict(self).items() if v != "")
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-057
+# %% ../nbs/08_metrics.ipynb #08_metrics-058
 SG = Protocol("i3d-torchscript", videos="first", start="random", resolution=256, resize="none", split="train (UCF101: train and test)")
 LATTE = replace(SG, videos="random", stride_real=3, store_fake="mp4+jpeg75", split="the one trained on")
 CODE = Protocol("i3d", preprocessing=I3D_FILES["i3d_pretrained_400.pt"][2], sha256="55095f049e706479d48e221adcdb145b2b9dc930ba28b081ed72367ffaa32343")
@@ -478,7 +478,7 @@ def load_protocol(name: str = "fvdm-default", **changes) -> Protocol:   # fields
     if name not in PROTOCOLS: raise ValueError(f"protocol is {name!r}, but may be one of: {', '.join(PROTOCOLS)}")
     return replace(PROTOCOLS[name], **{k: v for k, v in changes.items() if v is not None})
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-061
+# %% ../nbs/08_metrics.ipynb #08_metrics-062
 def through_jpeg(video: Tensor, quality: int = 75) -> Tensor:   # (N, 3, H, W) uint8
     "Each frame as a JPEG and back."
     from PIL import Image
@@ -519,7 +519,7 @@ def resized(video: Tensor, size: int, how: str) -> Tensor:   # (N, 3, H, W) uint
     x = interpolate(square.float(), (size, size), mode=filter, **options).clamp(0, 255)
     return (x if "truncated" in more else x.round()).byte()
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-063
+# %% ../nbs/08_metrics.ipynb #08_metrics-064
 def choose(n: int, p: Protocol) -> list[int]:   # videos there are -> numbers of those that are measured
     "Which videos, where there are more than the protocol's number of clips."
     if n <= p.clips or p.videos == "all": return list(range(n))
@@ -575,7 +575,7 @@ class Clips:
             self.facts["clips"] += 1
             yield clip.contiguous() if self.real else stored(clip, self.protocol.store_fake, self._suffix(video) if self.folder else "").contiguous()
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-067
+# %% ../nbs/08_metrics.ipynb #08_metrics-068
 def bootstrap(
     features_a: Tensor,  # (n, d)
     features_b: Tensor,  # (m, d)
@@ -599,7 +599,7 @@ def interval(value: float, draws: Tensor, level: float = .95) -> tuple[float, fl
     low, high = (value + torch.quantile(draws - draws.mean(), torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=draws.dtype))).tolist()
     return max(0., low), high
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-071
+# %% ../nbs/08_metrics.ipynb #08_metrics-072
 def bias_curve(
     features_a: Tensor,   # (n, d)
     features_b: Tensor,   # (m, d)
@@ -624,7 +624,7 @@ def at_infinity(curve: list[dict]) -> float:
     slope, value = np.polyfit([1 / r["n"] for r in curve], [r["mean"] for r in curve], 1)
     return float(value)
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-076
+# %% ../nbs/08_metrics.ipynb #08_metrics-077
 def still(video: Tensor) -> Tensor:   # (B, N, 3, H, W)
     "Every frame is the middle one."
     N = video.shape[1]
@@ -675,7 +675,7 @@ class Result:
         if differences := differing(self.protocol, other.protocol): raise ValueError(f"{self.name} and {other.name} were not measured alike: {'; '.join(differences)}")
         return self
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-077
+# %% ../nbs/08_metrics.ipynb #08_metrics-078
 REAL_LINES = ("detector", "sha256", "preprocessing", "clips", "frames", "stride_real", "split", "videos", "start", "seed", "resolution", "resize", "values", "precision")
 
 def save_statistics(
@@ -702,7 +702,7 @@ def load_statistics(file: str | Path, protocol: Protocol | None = None) -> tuple
         if s.keep: s.rows = [tensors[f"{name}.features"]]
     return out, facts
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-078
+# %% ../nbs/08_metrics.ipynb #08_metrics-079
 def gather(videos, protocol: Protocol, detector: Detector, real: bool, stills: bool = True, batch: int = 16, progress: bool = True) -> tuple[dict[str, Statistics], dict]:
     "Statistics of the clips of one set, `moving` and perhaps `still`, and what was found."
     clips, out = Clips(videos, protocol, real), {"moving": Statistics(keep=True)} | ({"still": Statistics(keep=True)} if stills else {})
@@ -751,7 +751,7 @@ def measure(
     others |= {f"condition number, {k}": condition(gaussian(s, p.ddof, how["shrink"])[1])[1] for k, s in (("real", a), ("fake", b))}
     return Result(name, value, low, high, others, {"real": found, "fake": made}, p, provenance(detector.device))
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-086
+# %% ../nbs/08_metrics.ipynb #08_metrics-087
 def repeat(
     real, fake,                   # as in `measure`; fake may be a function of the seed
     seeds: Iterable[int],         # one measurement each
@@ -768,7 +768,7 @@ def spread(results: list[Result]) -> str:
     for r in results[1:]: first._beside(replace(r, protocol=replace(r.protocol, seed=first.protocol.seed)))
     return f"{first.name} {np.mean(values):.2f} +- {np.std(values, ddof=1) if len(values) > 1 else float('nan'):.2f} over {len(values)} seeds ({', '.join(f'{v:.2f}' for v in values)})"
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-089
+# %% ../nbs/08_metrics.ipynb #08_metrics-090
 def boxes(v: Tensor, share: float, g: torch.Generator) -> Tensor:
     "A black square a clip, of this share of the area, anywhere."
     out, (H, W) = v.clone(), v.shape[-2:]
@@ -825,17 +825,17 @@ def backwards(v: Tensor, frames: int, g: torch.Generator) -> Tensor:
     return torch.cat([v[:, :at], v[:, at:].flip(1)], 1)
 
 DISTORTIONS = {   # name -> function of clips (B, N, 3, H, W), amount and generator; what the amount is; amounts that grow; "space" or "time"
-    "black boxes":     (boxes,       "share of the area",    (0, .02, .08, .2),   "space"),
-    "blur":            (blur,        "sigma, pixels",        (0, .5, 1, 2),       "space"),
-    "salt and pepper": (salt_pepper, "share of the pixels",  (0, .01, .05, .15),  "space"),
-    "local swaps":     (local_swap,  "pairs of frames",      (0, 2, 5, 8),        "time"),
-    "global swaps":    (global_swap, "pairs of frames",      (0, 1, 3, 8),        "time"),
-    "interleaved":     (interleave,  "frames at the end",    (0, 2, 6, 16),       "time"),
-    "switched":        (switch,      "cuts",                 (0, 1, 3, 7),        "time"),
-    "frozen":          (frozen,      "frames at the end",    (0, 5, 10, 15),      "time"),
-    "backwards":       (backwards,   "frames at the end",    (0, 4, 8, 12),       "time")}
+    "black boxes":     (boxes,       "share of the area",    (0, .03, .2),   "space"),
+    "blur":            (blur,        "sigma, pixels",        (0, 1, 2),      "space"),
+    "salt and pepper": (salt_pepper, "share of the pixels",  (0, .02, .15),  "space"),
+    "local swaps":     (local_swap,  "pairs of frames",      (0, 3, 8),      "time"),
+    "global swaps":    (global_swap, "pairs of frames",      (0, 2, 8),      "time"),
+    "interleaved":     (interleave,  "frames at the end",    (0, 6, 16),     "time"),
+    "switched":        (switch,      "cuts",                 (0, 2, 7),      "time"),
+    "frozen":          (frozen,      "frames at the end",    (0, 8, 14),     "time"),
+    "backwards":       (backwards,   "frames at the end",    (0, 6, 12),     "time")}
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-104
+# %% ../nbs/08_metrics.ipynb #08_metrics-105
 def main(argv: list[str] | None = None) -> None:
     "The command line of metrics."
     parser = argparse.ArgumentParser(prog="python -m fvdm.metrics", description="Frechet video distance between two folders of videos or frames, with its interval, its companions and its protocol.",
@@ -870,5 +870,5 @@ def main(argv: list[str] | None = None) -> None:
     if a.seeds: print(spread(results))
     if a.json: write_whole(Path(a.json), results[0].to_json() if not a.seeds else "[" + ",\n".join(r.to_json() for r in results) + "]")
 
-# %% ../nbs/08_metrics.ipynb #08_metrics-105
+# %% ../nbs/08_metrics.ipynb #08_metrics-106
 if __name__ == "__main__" and "__file__" in globals(): main()   # as a program, not in a notebook
