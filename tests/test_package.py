@@ -14,7 +14,7 @@ def loaded_by(module: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("module", ["fvdm", "fvdm.samplers", "fvdm.data", "fvdm.training", "fvdm.experiments", "fvdm.viz"])
+@pytest.mark.parametrize("module", ["fvdm", "fvdm.samplers", "fvdm.data", "fvdm.metrics", "fvdm.training", "fvdm.experiments", "fvdm.viz"])
 def test_imports_nothing_heavy(module):
     assert not loaded_by(module) & set(HEAVY)
 
@@ -67,6 +67,7 @@ def test_command_lines_say_what_is_allowed():
     for module, arguments, words in [("fvdm.training", ["--preset", "fast"], "preset is 'fast', but may be one of: smoke, quick, study, paper"),
                                      ("fvdm.training", ["--p", "1.5"], "p is 1.5, but a probability is in [0, 1]"),
                                      ("fvdm.data", ["index", "ucf101", "no/such/folder"], "root is 'no/such/folder', but must be an existing folder of videos"),
+                                     ("fvdm.metrics", ["real", "fake", "--protocol", "latte"], "protocol is 'latte', but may be one of: fvdm-default, fvdm-i3d"),
                                      ("fvdm.worlds", ["export", "oceans", "out"], "world is 'oceans', but may be one of: faces, sky, actions, figures"),
                                      ("fvdm.experiments", ["run", "ablation_p", "--dataset", "ucf101", "--data-path", "no/such/folder"], "but must be an existing folder of videos")]:
         done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
