@@ -8,8 +8,9 @@ __all__ = ['SUFFIXES', 'METHODS', 'VERBS', 'FLAGS', 'check_out', 'save_video', '
 
 # %% ../nbs/10_tasks.ipynb #10_tasks-002
 import argparse, base64, io, json, math, os, tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,18 @@ def save_video(
         part.parent.rmdir()
     return path
 
-@dataclass
 class Video:
-    "What a verb returns."
-    frames: Tensor        # (B, N, 3, H, W) uint8
-    latents: Tensor       # (B, N, C, h, w) float32
-    evaluations: int = 0  # network evaluations a video took; guidance counts
-    fps: float = 10       # frames a second, when shown or saved
+    "What a verb returns: `frames` (B, N, 3, H, W) uint8, `latents` (B, N, C, h, w) float32, and how many network `evaluations` each video took (guidance counts)."
+    def __init__(self, frames: Tensor | Callable[[], Tensor],  # or what makes them, when they are first asked for
+                 latents: Tensor,
+                 evaluations: int = 0,
+                 fps: float = 10):                             # frames a second, when shown or saved
+        self._frames, self.latents, self.evaluations, self.fps = frames, latents, evaluations, fps
 
-    def __len__(self) -> int: return self.frames.shape[1]
+    @cached_property
+    def frames(self) -> Tensor: return self._frames() if callable(self._frames) else self._frames
+
+    def __len__(self) -> int: return self.latents.shape[1]
 
     def tiled(self) -> Tensor:
         "The B videos side by side, (N, 3, H, B W) uint8."
@@ -84,7 +88,7 @@ class Video:
         "Write to .mp4, .gif, .webp, .png (a strip) or a folder of PNGs; several videos side by side. Raises ValueError for a path that cannot be written."
         return save_video(self.tiled(), path, self.fps, scale)
 
-    def __repr__(self) -> str: return f"{len(self.frames)} x {len(self)} frames of {self.frames.shape[-1]}x{self.frames.shape[-2]}, {self.evaluations} network evaluations each"
+    def __repr__(self) -> str: return f"{len(self.latents)} x {len(self)} frames of {self.frames.shape[-1]}x{self.frames.shape[-2]}, {self.evaluations} network evaluations each"
 
     def _repr_html_(self) -> str:
         from PIL import Image
@@ -274,12 +278,13 @@ class Pipeline:
         return self.codec.encode(pixels).to(self.device)[None].repeat(n, 1, 1, 1, 1)
 
     def _video(self, x: Tensor, asked: int, o: Sampling, given: Tensor | None = None, places: Sequence[int] = ()) -> Video:
-        "Decode, and put given pictures (k, 3, H, W) where they belong."
-        frames = self.codec.decode(x)
-        if given is not None:
-            own = frames[:, list(places)].float()
-            frames[:, list(places)] = (given.float() * (1 - o.blend) + own * o.blend).round().to(torch.uint8)
-        return Video(frames, x.float().cpu(), asked)
+        "The result; when its frames are asked for, they are decoded and the given pictures (k, 3, H, W) put where they belong."
+        latents = x.float().cpu()
+        def decode():
+            frames = self.codec.decode(latents)
+            if given is not None: frames[:, list(places)] = (given.float() * (1 - o.blend) + frames[:, list(places)].float() * o.blend).round().to(torch.uint8)
+            return frames
+        return Video(decode, latents, asked)
 
     def complete(self, images, places: Sequence[int], **settings) -> Video:
         "A clip from any of its frames: `images` (see `as_frames`), in order, at `places` (from 0; negative from the end). Raises ValueError for places that are outside, or named twice, or as many as there are not images."
