@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'LAYOUTS', 'Unit', 'decode', 'decode_from', 'index_video', 'frame_files', 'index_folder',
            'read_image', 'read_frames', 'index_unit', 'fit', 'Layout', 'find_units', 'cache_home', 'stamp',
-           'load_index', 'save_index', 'write_whole', 'index_units', 'reflect', 'VideoDataset', 'WorldDataset',
-           'open_dataset', 'Latents', 'sha256', 'encode', 'main']
+           'load_index', 'save_index', 'write_whole', 'provenance', 'index_units', 'reflect', 'VideoDataset',
+           'WorldDataset', 'open_dataset', 'Latents', 'sha256', 'encode', 'main']
 
 # %% ../nbs/07_data.ipynb #07_data-002
-import argparse, hashlib, json, os, re, stat, tempfile, time, warnings
+import argparse, datetime, hashlib, json, os, platform, re, stat, subprocess, tempfile, time, warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,6 +25,7 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+import fvdm
 from .worlds import ACTIONS, WORLDS, clip, factors
 
 # %% ../nbs/07_data.ipynb #07_data-005
@@ -276,6 +277,18 @@ def write_whole(
     except BaseException:
         os.unlink(part)
         raise
+
+# %% ../nbs/07_data.ipynb #provenance-code
+def provenance(
+    device: torch.device | str | None = None,  # where the work runs; None: a GPU if there is one
+) -> dict[str, str]:
+    "Which code on which machine: commit, versions, device, date."
+    def git(*args): return subprocess.run(["git", "-C", Path(fvdm.__file__).parent, *args], capture_output=True, text=True).stdout.strip()
+    commit = git("rev-parse", "--short", "HEAD") or "unknown"
+    if commit != "unknown" and git("status", "--porcelain", "--", "."): commit += "+changes"
+    gpu = torch.cuda.is_available() if device is None else torch.device(device).type == "cuda"
+    name = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return {"fvdm": fvdm.__version__, "commit": commit, "torch": torch.__version__, "python": platform.python_version(), "device": name, "date": datetime.date.today().isoformat()}
 
 # %% ../nbs/07_data.ipynb #07_data-020
 def index_units(

@@ -20,12 +20,12 @@ from tqdm.auto import tqdm
 
 import fvdm
 from .codecs import Codec, load_codec
-from .data import Latents, open_dataset, write_whole
+from .data import Latents, open_dataset, provenance, write_whole
 from .metrics import bootstrap_sd, codec_features, frechet_distance, psnr, ssim
 from .objective import losses
 from .samplers import begin, sample
 from .tasks import Pipeline
-from .training import PRESETS, Config, build, encode_dataset, fast_dtype, preset, provenance, step_generator, train
+from .training import PRESETS, Config, build, encode_dataset, fast_dtype, preset, step_generator, train
 from .vtv import hold, uniform
 from .worlds import WORLDS
 

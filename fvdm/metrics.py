@@ -10,13 +10,13 @@ __all__ = ['SHRINKAGES', 'DETECTOR_FOLDER', 'INCEPTION', 'I3D_FILES', 'DETECTORS
            'same_pad', 'Unit', 'same_pool', 'Mixed', 'I3D', 'git_blob', 'checked', 'middle', 'i3d_detector',
            'torchscript_detector', 'codec_features', 'codec_detector', 'load_detector', 'batches', 'extract',
            'Protocol', 'load_protocol', 'through_jpeg', 'through_mp4', 'stored', 'resized', 'choose', 'place', 'Clips',
-           'bootstrap', 'bootstrap_sd', 'interval', 'bias_curve', 'at_infinity', 'still', 'provenance', 'differing',
-           'Result', 'save_statistics', 'load_statistics', 'gather', 'measure', 'repeat', 'spread', 'psnr', 'ssim',
-           'lpips', 'seam', 'boxes', 'blur', 'salt_pepper', 'swapped', 'local_swap', 'global_swap', 'interleave',
-           'switch', 'frozen', 'backwards', 'main']
+           'bootstrap', 'bootstrap_sd', 'interval', 'bias_curve', 'at_infinity', 'still', 'differing', 'Result',
+           'save_statistics', 'load_statistics', 'gather', 'measure', 'repeat', 'spread', 'psnr', 'ssim', 'lpips',
+           'seam', 'boxes', 'blur', 'salt_pepper', 'swapped', 'local_swap', 'global_swap', 'interleave', 'switch',
+           'frozen', 'backwards', 'main']
 
 # %% ../nbs/08_metrics.ipynb #08_metrics-002
-import argparse, datetime, hashlib, io, json, platform
+import argparse, hashlib, io, json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -33,7 +33,7 @@ from tqdm.auto import tqdm
 
 import fvdm
 from .codecs import mend_torchvision
-from .data import LAYOUTS, VideoDataset, read_frames, sha256, write_whole
+from .data import LAYOUTS, VideoDataset, provenance, read_frames, sha256, write_whole
 
 # %% ../nbs/08_metrics.ipynb #08_metrics-005
 class Statistics:
@@ -631,10 +631,6 @@ def still(video: Tensor) -> Tensor:   # (B, N, 3, H, W)
     "Every frame is the middle one."
     N = video.shape[1]
     return video[:, N // 2:N // 2 + 1].expand_as(video).contiguous()
-
-def provenance(device: str = "cpu") -> dict:
-    "Which code, on what, when."
-    return {"fvdm": fvdm.__version__, "torch": torch.__version__, "python": platform.python_version(), "device": torch.cuda.get_device_name() if str(device).startswith("cuda") else f"CPU, {torch.get_num_threads()} threads", "date": datetime.date.today().isoformat()}
 
 def differing(a: Protocol, b: Protocol, of: Iterable[str] | None = None) -> list[str]:
     "Lines in which two protocols differ, in words."

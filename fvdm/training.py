@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
-           'learning_rate', 'build', 'network_folder', 'load_network', 'provenance', 'checkpoints', 'write_checkpoint',
+           'learning_rate', 'build', 'network_folder', 'load_network', 'checkpoints', 'write_checkpoint',
            'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot', 'restore_optimizer', 'spread',
            'differences', 'open_log', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
-import argparse, csv, datetime, json, math, os, platform, re, shutil, signal, subprocess, threading, time, warnings
+import argparse, csv, json, math, os, re, shutil, signal, threading, time, warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 import fvdm
 from .codecs import Codec, load_codec, mend_torchvision
-from .data import Latents, encode, open_dataset, sha256, write_whole
+from .data import Latents, encode, open_dataset, provenance, sha256, write_whole
 from .dit import VideoDiT, create_model
 from .objective import losses
 from .vtv import ptss
@@ -175,15 +175,6 @@ def load_network(
     folder = network_folder(name)
     net = VideoDiT(**json.loads((folder / "config.json").read_text())["network"] | {"gradient_checkpointing": False})
     return net.load_reference({k: v.float() for k, v in load_file(folder / "model.safetensors").items()}).eval()
-
-# %% ../nbs/09_training.ipynb #09_trainin-014
-def provenance() -> dict:
-    "Which code on which machine: commit, versions, device, date."
-    def git(*args): return subprocess.run(["git", "-C", Path(fvdm.__file__).parent, *args], capture_output=True, text=True).stdout.strip()
-    commit = git("rev-parse", "--short", "HEAD") or "unknown"
-    if commit != "unknown" and git("status", "--porcelain", "--", "."): commit += "+changes"
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    return {"fvdm": fvdm.__version__, "commit": commit, "torch": torch.__version__, "python": platform.python_version(), "device": device, "date": datetime.date.today().isoformat()}
 
 # %% ../nbs/09_training.ipynb #09_trainin-016
 def checkpoints(

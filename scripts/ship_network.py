@@ -6,7 +6,6 @@
 import argparse, json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from fvdm.codecs import load_codec

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from fvdm.experiments import provenance
+from fvdm.data import provenance
 from fvdm.metrics import DETECTOR_FOLDER, WorldsNet, energies
 from fvdm.worlds import ACTIONS, SHAPES, SKY_HOURS, SKY_NUMBERS, SKY_WAVES, WORLDS, actions_motion, clip, faces_motion, factors, figures_pose
 
