@@ -146,7 +146,7 @@ class Sampling:
     cfg: float = _(1., "classifier-free guidance, 1: none; needs a label")
     history: float = _(1., "history guidance by the given frames, 1: none")
     level: int | None = _(None, "timestep to which history guidance noises them (fractional), 1 to 1000; none: wholly")
-    context: int = _(0, "extend, stream: timestep at which earlier frames are shown to the network; a little noise hides small faults")
+    context: int = _(0, "timestep at which given frames are shown to the network, 0 to 1000: a little noise hides small faults, in long videos above all; they come back as they are")
     stagger: int = _(0, "steps by which each new frame starts later than the one before (a pyramid)")
     method: str = _("vector", f"how given frames get in: {', '.join(METHODS)}")
     resample: int = _(4, "repaint: how often each stretch is walked")
@@ -161,9 +161,10 @@ class Sampling:
             if getattr(self, name) not in kinds: raise ValueError(f"{name} is {getattr(self, name)!r}, but may be one of: {', '.join(kinds)}")
         for name in ("eta", "blend"):
             if not 0 <= getattr(self, name) <= 1: raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to 1")
-        for name, low in (("n", 1), ("stagger", 0), ("context", 0), ("resample", 1)):
+        for name, low in (("n", 1), ("stagger", 0), ("resample", 1)):
             if getattr(self, name) < low: raise ValueError(f"{name} is {getattr(self, name)}, but must be at least {low}")
         if self.eta and self.solver != "ddim": raise ValueError(f"eta is {self.eta}, but only solver 'ddim' has it, and solver is {self.solver!r}")
+        if not 0 <= self.context <= 1000: raise ValueError(f"context is {self.context}, but may be 0 to 1000")
         if self.level is not None and not 1 <= self.level <= 1000: raise ValueError(f"level is {self.level}, but may be 1 to 1000")
         if self.method != "vector" and (self.stagger or self.context or self.history != 1): raise ValueError(f"method is {self.method!r}, but stagger, context and history need method 'vector': a scalar network has one timestep for all frames")
         if self.context and self.history != 1: raise ValueError(f"context is {self.context} and history {self.history}, but history guidance is by frames at tau = 0")
@@ -195,18 +196,19 @@ class Pipeline:
         "Open a network and its codec. Nothing in a folder is executed. Raises ValueError that says what the name was and what it may be."
         folder = network_folder(name, hub=True)
         card, net = json.loads((folder / "config.json").read_text()), load_network(folder)
-        trained = card.get("codec", "tiny")
+        trained, device = card.get("codec", "tiny"), device or ("cuda" if torch.cuda.is_available() else "cpu")
         if codec is None:
-            codec = load_codec(folder / "vae" if (folder / "vae").is_dir() else trained.partition("@")[0], device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            try: codec = load_codec(folder / "vae" if (folder / "vae").is_dir() else trained.partition("@")[0], device)
+            except ValueError as error: raise ValueError(f"name is {str(name)!r}, a network of codec {trained}, which is not here; say where it is with codec=") from error
             if "@" in trained and codec.name.partition("@")[2] != trained.partition("@")[2]: raise ValueError(f"name is {str(name)!r}, a network of codec {trained}, but here that is {codec.name}; name another with codec=")
-        elif isinstance(codec, (str, Path)): codec = load_codec(codec, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        elif isinstance(codec, (str, Path)): codec = load_codec(codec, device)
         return cls(net, codec, card, device)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         "Write config.json and model.safetensors (and the codec under vae/, unless it is a shipped one), each file whole or not at all."
         folder = Path(folder).expanduser()
         if isinstance(self.codec, Codec) and not self.codec.name.startswith("tiny@"):
-            for f in FILES: write_whole(folder / "vae" / f, (self.codec.folder / f).read_bytes())
+            for f in (*FILES, *(["card.json"] if (self.codec.folder / "card.json").exists() else [])): write_whole(folder / "vae" / f, (self.codec.folder / f).read_bytes())
         write_whole(folder / "model.safetensors", save({k: v.cpu().contiguous() for k, v in self.net.state_dict().items()}))
         write_whole(folder / "config.json", json.dumps(self.card | {"network": self.net.config, "codec": self.codec.name}, indent=1) + "\n")
         return folder
@@ -251,10 +253,15 @@ class Pipeline:
         N = z.shape[1]
         if o.method == "windows": raise ValueError("method is 'windows', which makes videos longer than the network's clips; here it may be " + ", ".join(m for m in METHODS if m != "windows"))
         if o.method == "vector":
-            if plan is None:
-                plan = hold(uniform(o.steps, N, self.schedule.T), mask)
-                if o.stagger: plan = delay(plan, (o.stagger * ((~mask).cumsum(0) - 1)).clamp(min=0) * ~mask)
-            return self._walk(torch.where(append_dims(mask[None].to(x.device), x.ndim), z, x), plan, o if mask.any() else replace(o, history=1.), g)
+            if plan is None: plan = hold(uniform(o.steps, N, self.schedule.T), mask)
+            if o.stagger: plan = delay(plan, (o.stagger * ((~mask).cumsum(0) - 1)).clamp(min=0) * ~mask)
+            held = append_dims(mask[None].to(x.device), x.ndim)
+            if o.context:                                                                           # shown with a little noise, and kept as they are
+                plan = plan.masked_fill(mask, o.context)
+                shown = self.schedule.noise(z, plan[:1].to(x.device), torch.randn(x.shape, generator=g, device=x.device))
+                made, asked = self._walk(torch.where(held, shown, x), plan, o, g)
+                return torch.where(held, z, made), asked
+            return self._walk(torch.where(held, z, x), plan, o, g)
         plan = uniform(o.steps, N, self.schedule.T)
         if not mask.any(): return self._walk(x, plan, o, g)
         if o.method == "replacement": return self._walk(x, plan, o, g, constrain=replacement(z, mask, g, self.schedule))
@@ -267,6 +274,7 @@ class Pipeline:
 
     def _windows(self, z: Tensor, frames: int, overlap: int, o: Sampling) -> tuple[Tensor, int]:
         "A long video at once, after z (n, k, C, h, w), k >= 0."
+        self._check_overlap(overlap)
         net, g, k = Windows(self.net, self.frames, self.frames - overlap), self._generator(o), z.shape[1]
         x = torch.cat([shuffled_noise((1, frames, *self.shape[1:]), self.frames, step_generator(o.seed, i, rank=2)) for i in range(o.n)]).to(self.device)
         given = torch.cat([z, torch.zeros_like(x[:, k:])], 1)
@@ -323,14 +331,14 @@ class Pipeline:
         "Noise a clip part of the way and bring it down again (SDEdit): strength 0 keeps a frame, 1 forgets it; one number, or one a frame. The first frames of a longer video are taken."
         o, given = sampling(**settings), as_frames(video, self.size, "video")[:self.frames]
         if len(given) < self.frames: raise ValueError(f"video has {len(given)} frames, but the network needs {self.frames}")
-        if o.method != "vector": raise ValueError(f"method is {o.method!r}, but editing has no given frames to put in; it may be 'vector'")
+        if o.method != "vector" or o.stagger or o.context: raise ValueError(f"method is {o.method!r}, stagger {o.stagger} and context {o.context}, but editing has no given frames to put in or to wait for: they may be 'vector', 0 and 0")
         s = torch.as_tensor(strength, dtype=torch.float64)
         if s.ndim > 1 or (s.ndim and len(s) != self.frames) or s.min() < 0 or s.max() > 1: raise ValueError(f"strength is {strength}, but must be 0 to 1, one number or {self.frames}")
         level = (s.expand(self.frames) * self.schedule.T).round().long()
         plan, z = start_at(uniform(o.steps, self.frames, self.schedule.T), level), self._encode(given, o.n)
         x = self.schedule.noise(z, plan[:1].to(self.device), self._noise(o, self.frames))
         kept = (level == 0).nonzero().flatten().tolist()
-        return self._video(*self._walk(x, plan, o if kept else replace(o, history=1.), self._generator(o)), o, given[kept], kept)
+        return self._video(*self._walk(x, plan, o, self._generator(o)), o, given[kept], kept)
 
     def generate(self, frames: int | None = None, overlap: int = 8, chunk: int | None = None, **settings) -> Video:
         "A video from noise; longer than the network's clips by rolling on (see `extend`)."
@@ -356,15 +364,18 @@ class Pipeline:
         z = None if given is None else self._encode(given[-max(1, overlap):], 1)
         return (frame for latents, _ in self._roll(z, overlap, chunk, o) for frame in self.codec.decode(latents)[0])
 
+    def _check_overlap(self, overlap: int) -> None:
+        if not 0 <= overlap < self.frames: raise ValueError(f"overlap is {overlap}, but may be 0 to {self.frames - 1}")
+
     def _roll(self, z: Tensor | None, overlap: int, chunk: int | None, o: Sampling) -> Iterator[tuple[Tensor, int]]:
         "New latents (n, c, C, h, w) after z (or from noise), and the evaluations they took, without end. Arguments are checked at once, before the first is asked for."
         N, M, o = self.frames, overlap, replace(o, progress=False)
-        if not 0 <= M < N: raise ValueError(f"overlap is {M}, but may be 0 to {N - 1}")
+        self._check_overlap(M)
         chunk = N - M if chunk is None else chunk
         stairs = (N - M) // max(1, chunk)
         if stairs != 1 and (o.method != "vector" or o.stagger): raise ValueError(f"chunk is {chunk}, but method {o.method!r} with stagger {o.stagger} works in blocks of {N - M} (chunk=None)")
         if o.method == "windows": raise ValueError("method is 'windows', which makes a video at once: a stream has no end")
-        if M == 0 and o.history != 1: raise ValueError(f"history is {o.history}, but overlap is 0: there are no frames to guide by")
+        if M == 0 and (o.history != 1 or o.context): raise ValueError(f"history is {o.history} and context {o.context}, but overlap is 0: there are no frames to guide by")
         start, turn = rolling(math.ceil(o.steps / max(1, stairs)) * max(1, stairs), N, M, chunk, self.schedule.T)
         self._labels(o)
         mask = torch.arange(N) < M
@@ -372,26 +383,17 @@ class Pipeline:
         def go():
             held, turns, asked = z, 0, 0
             if M and z is None:                                                                     # nothing to go on from: a clip first
-                held, asked = self._fill(torch.zeros(o.n, *self.shape, device=self.device), torch.zeros(N, dtype=torch.bool), o, self._noise(o, N), self._generator(o))
+                held, asked = self._fill(torch.zeros(o.n, *self.shape, device=self.device), torch.zeros(N, dtype=torch.bool), replace(o, history=1., context=0), self._noise(o, N), self._generator(o))
                 yield held, asked
                 turns = 1
             x, asked = torch.cat([held[:, held.shape[1] - M:], self._noise(o, N - M, turns)], 1) if M else self._noise(o, N, turns), 0
             if stairs > 1: x, asked = self._walk(x, start, o, self._generator(o, turns))
             while True:
                 turns += 1
-                x, more = self._roll_once(x, mask, turn if stairs > 1 or o.context else None, o, self._generator(o, turns))
+                x, more = self._fill(x, mask, o, x, self._generator(o, turns), turn)
                 yield x[:, M:M + chunk], asked + more
                 x, asked = torch.cat([x[:, chunk:], self._noise(o, chunk, turns)], 1), 0
         return go()
-
-    def _roll_once(self, x: Tensor, mask: Tensor, turn: Tensor | None, o: Sampling, g: torch.Generator) -> tuple[Tensor, int]:
-        "A turn; with `context` the held frames are shown with a little noise, and stay as they are."
-        if not o.context: return self._fill(x, mask, o, x, g, turn)
-        held, plan = append_dims(mask[None].to(x.device), x.ndim), turn.masked_fill(mask, o.context)
-        noise = torch.randn(x.shape, generator=g, device=x.device)
-        shown = torch.where(held, self.schedule.noise(x, plan[:1].to(x.device), noise), x)
-        made, asked = self._walk(shown, plan, o, g)
-        return torch.where(held, x, made), asked
 
     def _continue(self, given: Tensor | None, frames: int, overlap: int, chunk: int | None, o: Sampling) -> Video:
         "A video of so many frames that begins with the given ones."
