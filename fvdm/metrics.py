@@ -213,12 +213,12 @@ def energies(
 DETECTOR_FOLDER = Path(fvdm.__file__).parent / "weights" / "detector"
 
 class WorldsNet(nn.Module):
-    "Five 3-D convolutions and two linear layers, beside `energies`: video (B, N, 3, 64, 64) in 0..255 -> (B, 77) float32."
+    "Five 3-D convolutions over colours and grey changes, and two linear layers, beside `energies`: video (B, N, 3, 64, 64) in 0..255 -> (B, 77) float32."
     size, learned, features = 64, 64, 77
     def __init__(self):
         super().__init__()
         def layer(i, o, kernel, stride=1): return nn.Conv3d(i, o, kernel, stride, tuple(k // 2 for k in kernel), bias=False), nn.BatchNorm3d(o), nn.ReLU()
-        self.body = nn.Sequential(*layer(3, 32, (3, 7, 7), (1, 4, 4)),    # (B, 32, N, 16, 16)
+        self.body = nn.Sequential(*layer(4, 32, (3, 7, 7), (1, 4, 4)),    # (B, 32, N, 16, 16)
                                   *layer(32, 64, (3, 3, 3), 2),           # (B, 64, N/2, 8, 8)
                                   *layer(64, 128, (3, 3, 3), 2),          # (B, 128, N/4, 4, 4)
                                   *layer(128, 128, (3, 3, 3)), *layer(128, 48, (1, 1, 1)),
@@ -228,7 +228,10 @@ class WorldsNet(nn.Module):
 
     def read(self, video: Tensor) -> Tensor:
         "The learned features, (B, 64), from which factors are read."
-        return self.head(self.body(video.transpose(1, 2).float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last_3d)))
+        x = video.transpose(1, 2).float().div(127.5).sub(1)                  # (B, 3, N, 64, 64)
+        grey = x.mean(1, keepdim=True)
+        change = 8 * grey.diff(dim=2, prepend=grey[:, :, :1])               # made as large as colours are, or training hardly sees it
+        return self.head(self.body(torch.cat([x, change], 1).contiguous(memory_format=torch.channels_last_3d)))
 
     def forward(self, video: Tensor) -> Tensor: return self.white(torch.cat([self.read(video), energies(video)], 1))
 

@@ -4,7 +4,7 @@ Every batch holds clips of the four worlds, drawn anew, at intervals of 1 to 3 f
 identity (colours, sizes, kinds), position, speed, direction, phase, action. The layers that read are thrown away; the features, with 13 fixed ones
 that measure change (`energies`), whitened over clips of the four worlds, are the detector. Nothing is downloaded. Killed and started again, it goes on.
 
-    python scripts/train_detector.py             # about 8 minutes on one idle core
+    python scripts/train_detector.py             # about 35 minutes on one idle core
 """
 import argparse, json, math, os, time
 from pathlib import Path
@@ -126,7 +126,7 @@ def whiten(net: WorldsNet, features: torch.Tensor) -> None:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--steps", type=int, default=400)
+    p.add_argument("--steps", type=int, default=3200)
     p.add_argument("--batch", type=int, default=32, help="clips a step, a quarter of each world")
     p.add_argument("--lr", type=float, default=1.5e-3)
     p.add_argument("--seed", type=int, default=0)
