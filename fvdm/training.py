@@ -6,7 +6,7 @@
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
            'learning_rate', 'build', 'network_folder', 'load_network', 'checkpoints', 'write_checkpoint',
            'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot', 'restore_optimizer', 'spread',
-           'differences', 'open_log', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
+           'differences', 'open_log', 'Busy', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
 import argparse, csv, json, math, os, re, shutil, signal, threading, time, warnings
@@ -70,6 +70,7 @@ class Config:
 _TABLE = {
   "smoke":  ("faces",         "cpu-nano/2",     64,     48,      6,   4,   1e-3,    2,      0.,      1,   None),       # seconds: proves that the path runs
   "quick":  ("faces",         "cpu-micro/4",    64,   1024,   1000,   8,   1e-3,   50,      .3,      1,   "faces-scalar"),  # minutes on two cores, from the shipped scalar network
+  "scratch":("faces",         "cpu-micro/4",    64,   4000,   2500,   8,   2e-3,  100,      .4,      1,   None),       # five minutes a run on one core: trained from scratch, as the paper does
   "study":  ("faces",         "cpu-mini/2",     64,   8192,  20000,  32,   5e-4,  500,      .2,      1,   None),       # one GPU of the H100's class, minutes a run
   "paper":  ("faceforensics", "FVDM-B/2",      256,  10000, 200000,   3,   1e-4,    0,      0.,      3,   None),       # section 3.2's ablations
   "table1": ("faceforensics", "FVDM-XL/2",     256,  10000, 250000,   4,   1e-4,    0,      0.,      3,   None),       # section 3.1's comparison
@@ -77,7 +78,7 @@ _TABLE = {
 PRESETS: dict[str, Config] = {name: Config(dataset=data, model=m, size=s, clips=c, steps=n, batch=b, lr=lr, warmup=w, cooldown=d, interval=i, init=init) for name, (data, m, s, c, n, b, lr, w, d, i, init) in _TABLE.items()}
 
 def preset(
-    name: str,    # "smoke", "quick", "study", "paper" or "table1"
+    name: str,    # "smoke", "quick", "scratch", "study", "paper" or "table1"
     **changes,    # fields of `Config`; None means: as the preset has it
 ) -> Config:
     "A named configuration with changes; the paper's presets use class labels on UCF101. Raises ValueError for an unknown preset or field."
@@ -287,14 +288,17 @@ def open_log(file: Path, step: int):
     write_whole(file, "".join(",".join(r) + "\n" for r in [LOG, *rows]))
     return open(file, "a", newline="", buffering=1)
 
+class Busy(ValueError):
+    "Another process has the folder."
+
 @contextmanager
 def sole_user(folder: Path):
-    "Keep a folder to oneself. Raises ValueError if another process has it."
+    "Keep a folder to oneself. Raises Busy, a ValueError, if another process has it."
     from filelock import FileLock, Timeout
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0): yield
-    except Timeout: raise ValueError(f"{folder} is in use by another run; choose another folder") from None
+    except Timeout: raise Busy(f"{folder} is in use by another run; choose another folder") from None
 
 def any_of(accelerator, value: bool) -> bool:
     "Whether it is true on any device."
@@ -401,14 +405,14 @@ def train(
                 bar.set_postfix(mse=f"{mse:.3f}", clips_per_s=f"{row['clips_per_s']:.1f}")
                 since, at_since, waited, counted = now, step, 0., 0
                 sums.zero_()
-            if step % save_every == 0: save()
-            if step in at or step == config.steps:
+            if step in at or step == config.steps:                                  # before the checkpoint: a run that resumes behind this step has been here
                 pause = time.perf_counter()
                 if on_checkpoint:
                     net_now = averaged()
                     if main: on_checkpoint(step, net_now)
                 accelerator.wait_for_everyone()
                 started += time.perf_counter() - pause; since += time.perf_counter() - pause      # what the caller did is not training time
+            if step % save_every == 0: save()
         save()
         bar.close()
         total = elapsed()
