@@ -9,7 +9,7 @@ __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'LAYOUTS', 'Unit', 'decode', 'decode_fr
            'WorldDataset', 'open_dataset', 'Latents', 'sha256', 'encode', 'main']
 
 # %% ../nbs/07_data.ipynb #07_data-002
-import argparse, datetime, hashlib, json, os, platform, re, stat, subprocess, tempfile, time, warnings
+import argparse, datetime, hashlib, json, os, platform, re, stat, subprocess, time, uuid, warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -270,12 +270,12 @@ def write_whole(
 ) -> None:
     "Write a file whole or not at all: under a name of its own, then renamed."
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
+    part = file.parent / f".{file.name}.{uuid.uuid4().hex}.part"
     try:
-        with os.fdopen(handle, "wb") as f: f.write(data.encode() if isinstance(data, str) else data)
+        with open(part, "xb") as f: f.write(data.encode() if isinstance(data, str) else data)
         os.replace(part, file)
     except BaseException:
-        os.unlink(part)
+        part.unlink(missing_ok=True)
         raise
 
 # %% ../nbs/07_data.ipynb #provenance-code

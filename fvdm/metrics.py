@@ -776,7 +776,7 @@ def _by_frame(metric: str, made: Tensor, truth: Tensor, **options) -> Tensor:
         raise ValueError(f"made and truth are {made.dtype} {tuple(made.shape)} and {truth.dtype} {tuple(truth.shape)}, but must be uint8 (..., 3, H, W), alike")
     mend_torchvision()
     from torchmetrics.functional import image
-    return getattr(image, metric)(made.flatten(0, -4).float(), truth.flatten(0, -4).float(), data_range=255., reduction="none", **options).reshape(made.shape[:-3])
+    return getattr(image, metric)(*(v.reshape(-1, *v.shape[-3:]).float() for v in (made, truth)), data_range=255., reduction="none", **options).reshape(made.shape[:-3])
 
 def psnr(
     made: Tensor,   # (..., 3, H, W) uint8
