@@ -8,11 +8,12 @@ __all__ = ['PAPER', 'EVALUATIONS', 'TRAINING_CODE', 'QUICK_P', 'STUDY_P', 'SCALE
            'home', 'code_hash', 'digest', 'weights_hash', 'Cell', 'Experiment', 'grid', 'Bench', 'prepare', 'distances',
            'standard', 'schedules', 'task_errors', 'tasks', 'trained', 'write_weights', 'run_cell', 'run_experiment',
            'load_samples', 'points_table', 'over_seeds', 'origins', 'mean_interval', 'paired', 'listed',
-           'report_folder', 'report_stem', 'markdown_table', 'write_report', 'settings', 'main']
+           'report_folder', 'report_stem', 'markdown_table', 'write_report', 'settings', 'alternating', 'limits',
+           'flops', 'published_network', 'random_weights', 'step_of', 'bench_network', 'step_memory', 'bench', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
 import argparse, ast, csv, hashlib, json, os, shutil, time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import fvdm
-from .codecs import Codec, Identity, load_codec
+from .codecs import Codec, Identity, load_codec, mend_torchvision
 from .data import Latents, open_dataset, provenance, sha256, write_whole
+from .dit import VideoDiT, canonical_key, create_model
 from .metrics import DETECTORS, Detector, Protocol, bootstrap, codec_features, frechet_distance, gather, interval, load_detector, load_statistics, psnr, save_statistics, ssim
 from .metrics import measure as measure_videos
 from .objective import losses
@@ -55,6 +57,7 @@ class Evaluation:
     tasks: int = 12          # held-out clips of which frames are given
     cfg: float = 1.          # classifier-free guidance, for a network with labels
     store: str = "as given"  # what generated videos go through (`fvdm.metrics.Protocol.store_fake`)
+    shrink: str = "none"     # or ledoit-wolf, where there are fewer clips than features (`fvdm.metrics.Protocol.shrink`)
 
 EVALUATIONS = {           # points clips  real  ddim
     "smoke":   Evaluation(  1,    80,    80,    2, probe=8, tasks=1),
@@ -273,7 +276,7 @@ def prepare(
     data = open_dataset(c.dataset, c.data_path, c.frames, c.interval, c.size, 0, train=not world)
     def videos(numbers): return (data.item(i % len(data), i // len(data))["video"] for i in tqdm(numbers, desc="real clips", leave=False, mininterval=5))
     d = tools.detector
-    protocol = Protocol(d.name, d.sha256, d.rule, e.real, c.frames, resolution=c.size, resize="none", store_fake=e.store, videos="all",
+    protocol = Protocol(d.name, d.sha256, d.rule, e.real, c.frames, resolution=c.size, resize="none", store_fake=e.store, shrink=e.shrink, videos="all",
                         split=f"{'a held-out stream' if world else 'the clips trained on'}, frames {c.interval} apart")
     file = cache / "statistics" / f"{shown.name}-{e.real}+{e.clips}-{protocol.hash}.safetensors"
     if not file.exists():
@@ -282,7 +285,8 @@ def prepare(
         file.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(reals | {"other": others["moving"]}, file, protocol, found)
     kept, features = load_statistics(file, protocol)[0], codec_features(z)
-    floors = {d.label: frechet_distance(kept["other"], kept["moving"]), "FD[codec]": frechet_distance(features[e.real:], features[:e.real])}
+    shrink = None if e.shrink == "none" else e.shrink
+    floors = {d.label: frechet_distance(kept["other"], kept["moving"], shrink=shrink), "FD[codec]": frechet_distance(features[e.real:], features[:e.real], shrink=shrink)}
     return Bench(tools, latents, held_out, features[:e.real], file, protocol, floors)
 
 # %% ../nbs/11_experiments.ipynb #11_experim-025
@@ -293,8 +297,9 @@ def distances(
     "How far generated clips are from real ones."
     pixels = (clip for i in range(0, len(z), 16) for clip in bench.tools.codec.decode(z[i:i + 16]))
     r, features = measure_videos(bench.real_videos, pixels, bench.protocol, bench.tools.detector, stills=False, progress=False), codec_features(z)
-    value = frechet_distance(features, bench.real)
-    low, high = interval(value, bootstrap(features, bench.real))
+    shrink = None if bench.protocol.shrink == "none" else bench.protocol.shrink
+    value = frechet_distance(features, bench.real, shrink=shrink)
+    low, high = interval(value, bootstrap(features, bench.real, shrink=shrink))
     return {r.name: r.value, f"{r.name} ±": (r.high - r.low) / 2, "FD[codec]": value, "FD[codec] ±": (high - low) / 2, **{k: r.others[k] for k in ("precision", "recall")}}
 
 def standard(net, cell: Cell, bench: Bench, title: str) -> tuple[dict, dict]:
@@ -427,8 +432,8 @@ def run_experiment(
     results: Path | None = None,   # None: reports/results of the repository
     budget: float | None = None,   # seconds for all cells together
     fresh: bool = False,           # compute again what is kept
-) -> list[dict]:                   # results, in the cells' order; those that the budget did not reach, or that other processes work on, are missing
-    "Run the cells of an experiment, one after the other; those that another process has, at the end."
+) -> list[dict]:                   # results, in the cells' order; those that the budget did not reach are missing
+    "Run the cells of an experiment, one after the other; what another process has is left to it, and waited for at the end."
     results, place, started = results or home() / "reports/results", home(), time.perf_counter()
     done, benches, order = {}, {}, list(cells)
     with tqdm(total=len(cells), desc="cells") as bar:
@@ -440,7 +445,8 @@ def run_experiment(
             if not kept and data not in benches: benches = {data: prepare(cell, tools, place / "cache")}    # one data set at a time in memory
             try: result = run_cell(cell, benches.get(data), results, place / "runs", left, fresh)
             except Busy:
-                if turn < len(cells): order.append(cell)
+                if turn >= len(cells): bar.set_postfix_str("waiting for another process"); time.sleep(2)
+                order.append(cell)
                 continue
             if result: done[cell.name] = result
             bar.update()
@@ -554,13 +560,191 @@ def settings(results: list[dict]) -> dict:
     return shared | {"cells": {r["name"]: {"config": r["config"], "network": r["network"], "latents_sha256": r["latents_sha256"], "code": r["code"], **{k: r[k] for k in ("commit", "device", "date", "torch")}} for r in results}}
 
 # %% ../nbs/11_experiments.ipynb #11_experim-042
+def alternating(
+    calls: dict[str, Callable[[], object]],  # what to time
+    rounds: int = 5,                         # each is called so often, in turn
+    warm: int = 1,                           # calls before, not timed
+) -> dict[str, float]:                       # seconds of each: the median
+    "Time calls in turn, so that a slow moment of the machine meets them all."
+    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    spent = {k: [] for k in calls}
+    for i in range(-warm, rounds):
+        for name, call in calls.items():
+            wait(); began = time.perf_counter(); call(); wait()
+            if i >= 0: spent[name].append(time.perf_counter() - began)
+    return {k: sorted(v)[len(v) // 2] for k, v in spent.items()}
+
+def limits(
+    device: str,
+    dtype: torch.dtype,
+    n: int = 2048,      # edge of the matrices
+) -> dict[str, float]:  # "FLOP/s" of a matrix product, "bytes/s" of a copy
+    "What the machine can do."
+    a = torch.randn(n, n, device=device).to(dtype)
+    big = torch.empty(2**27 if device == "cuda" else 2**25, device=device)
+    seconds = alternating({"product": lambda: a @ a, "copy": lambda: big.clone()}, rounds=3)
+    return {"FLOP/s": 2 * n**3 / seconds["product"], "bytes/s": 2 * big.nbytes / seconds["copy"]}
+
+def flops(net, x: Tensor, t: Tensor) -> int:
+    "Floating-point operations of a forward pass by count (two a multiply-add), on the meta device."
+    from torch.utils.flop_counter import FlopCounterMode
+    with torch.device("meta"): copy = VideoDiT(**net.config)
+    with FlopCounterMode(display=False) as counter: copy(x.to("meta"), t.to("meta"))
+    return counter.get_total_flops()
+
+def published_network(
+    repository: str | Path,  # a checkout of the paper's published code, which is executed
+    net: VideoDiT,           # whose shape and weights it gets (no labels)
+) -> torch.nn.Module:        # takes x (B, N, C, H, W) and t (B, N)
+    "The published network with our weights. Raises ValueError where there is none."
+    import importlib.util, sys, types
+    file = Path(repository) / "models" / "latte_video.py"
+    if not file.exists(): raise ValueError(f"repository is {str(repository)!r}, but must be a checkout of the published code; it has no models/latte_video.py")
+    mend_torchvision()
+    sys.modules.setdefault("ipdb", types.ModuleType("ipdb"))          # a debugger that it imports
+    spec = importlib.util.spec_from_file_location("published_latte_video", file)
+    module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+    c = net.config
+    theirs = module.LatteVIDEO(c["input_size"], c["patch_size"], c["in_channels"], c["hidden_size"], c["depth"], c["num_heads"], num_frames=c["num_frames"], learn_sigma=c["learn_sigma"])
+    names = {canonical_key(k): k for k in theirs.state_dict()}
+    theirs.load_state_dict({names[k]: v for k, v in net.state_dict().items()})
+    return theirs.to(next(net.parameters()).device)
+
+def random_weights(net: VideoDiT, seed: int = 0) -> VideoDiT:
+    "Weights with nothing at zero (a fresh network's conditioning and output are), so that outputs can be compared."
+    g = torch.Generator().manual_seed(seed)
+    for p in net.parameters():
+        if p.requires_grad: p.data = (torch.randn(p.shape, generator=g) * (.02 if p.ndim > 1 else .01)).to(p.device)
+    return net
+
+def step_of(net, x: Tensor, t: Tensor, fused: bool, ema: Callable[[], None], autocast=None) -> Callable[[], None]:
+    "A training step as a call: forward, mean squared error, backward, AdamW, moving average."
+    optimizer, target = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-4, weight_decay=0., **({"fused": True} if fused else {})), torch.randn_like(x)
+    def step():
+        with torch.autocast(x.device.type, autocast or torch.float32, enabled=autocast is not None): out = net(x, t)
+        (out[:, :, :x.shape[2]].float() - target).square().mean().backward()
+        optimizer.step(); optimizer.zero_grad(); ema()
+    return step
+
+def bench_network(
+    model: str,                    # a name `create_model` knows
+    batch: int = 1,                # clips
+    frames: int = 16,
+    size: int = 32,                # edge of the latents
+    precision: str = "fp32",       # "fp32" or "bf16" (autocast in training, weights too in inference)
+    compiled: bool = False,        # also through torch.compile
+    training: bool = True,         # also training steps
+    repository: str | Path | None = None,  # a checkout of the published code to compare with
+    rounds: int = 5,
+) -> list[dict]:                   # rows: "work", "seconds", "GFLOP", "share of the limit", and, where it applies, "against", "ratio", "error"
+    "Forward passes with a vector and a scalar timestep, and training steps, alternating with the published network where it is at hand."
+    import copy
+    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    net = random_weights(create_model(model, in_channels=4, input_size=size, num_frames=frames, learn_sigma=True)).to(device).eval()
+    g = torch.Generator().manual_seed(1)
+    x, t = torch.randn(batch, frames, 4, size, size, generator=g).to(device), torch.randint(0, 1000, (batch, frames), generator=g).to(device)
+    limit, work, rows = limits(device, dtype), flops(net, x, t), []
+    about = {"model": model, "batch": batch, "frames": frames, "size": size, "precision": precision}
+    def row(name, seconds, operations, **more): rows.append(about | {"work": name, "seconds": seconds, "GFLOP": operations / 1e9, "share of the limit": operations / seconds / limit["FLOP/s"], **more})
+
+    with torch.no_grad():
+        cast, z = copy.deepcopy(net).to(dtype), x.to(dtype)
+        calls = {"vector": lambda: cast(z, t), "scalar": lambda: cast(z, t[:, 0])}
+        if compiled: fast = torch.compile(cast); calls["compiled"] = lambda: fast(z, t)
+        if repository:
+            theirs = published_network(repository, net).eval()
+            half = copy.deepcopy(theirs).to(dtype)
+            # their embedding of timesteps is float32 whatever the weights are, so in bfloat16 they need autocast
+            def same():
+                with torch.autocast(device, dtype, enabled=dtype != torch.float32): return (theirs if dtype != torch.float32 else half)(x, t)
+            calls |= {"published": same}
+            if dtype != torch.float32: calls["published, as shipped"] = lambda: theirs(x, t)
+            error = (theirs(x, t) - net(x, t)).abs().max().item() / theirs(x, t).abs().max().item()
+        s = alternating(calls, rounds)
+        for name in calls:
+            against = {} if not repository or name.startswith(("published", "scalar")) else {"against": "published code", "ratio": s["published"] / s[name], "error": error}
+            if name == "vector": row("forward, vector t", s[name], work, **against)
+            elif name == "scalar": row("forward, scalar t", s[name], work, against="vector t", ratio=s["vector"] / s["scalar"])
+            elif name == "compiled": row("forward, vector t, compiled", s[name], work, **against)
+            else: row(f"forward, {name}", s[name], work)
+        if "published, as shipped" in s: row("forward, our best against theirs as shipped", min(s["vector"], s.get("compiled", s["vector"])), work, against="published code, as shipped", ratio=s["published, as shipped"] / min(s["vector"], s.get("compiled", s["vector"])))
+        del cast
+    if training:
+        mend_torchvision()
+        from timm.utils import ModelEmaV3
+        net.train()
+        ours_average = ModelEmaV3(net, .9999)
+        calls = {"ours": step_of(net, x, t, True, lambda: ours_average.update(net), dtype if dtype != torch.float32 else None)}
+        if compiled: calls["compiled"] = step_of(torch.compile(net), x, t, True, lambda: ours_average.update(net), dtype if dtype != torch.float32 else None)
+        if repository:
+            theirs.train()
+            average = copy.deepcopy(theirs)
+            def update():                                              # as published: parameter by parameter
+                with torch.no_grad():
+                    for a, p in zip(average.parameters(), theirs.parameters()): a.mul_(.9999).add_(p.data, alpha=1e-4)
+            calls["published"] = step_of(theirs, x, t, False, update)
+        s = alternating(calls, max(2, rounds // 2))
+        for name in calls:
+            against = {"against": "published code, as shipped", "ratio": s["published"] / s[name]} if repository and name != "published" else {}
+            row({"ours": "training step", "compiled": "training step, compiled", "published": "training step, published"}[name], s[name], 3 * work, **against)
+    return rows
+
+def step_memory(
+    model: str,
+    checkpointing: bool,  # recompute blocks in the backward pass
+    batch: int = 1,
+) -> dict:                # "GiB" at the peak of a training step of 16x32x32x4 latents, and "seconds"
+    "Peak memory of training steps: on a GPU what PyTorch allocated, on a CPU the resident size of a process of its own."
+    import subprocess, sys
+    code = f"""
+import resource, time, torch
+from fvdm.dit import create_model
+device = "cuda" if torch.cuda.is_available() else "cpu"
+net = create_model({model!r}, in_channels=4, input_size=32, num_frames=16, learn_sigma=True, gradient_checkpointing={checkpointing}).to(device).train()
+optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-4, fused=True)
+x, t = torch.randn({batch}, 16, 4, 32, 32, device=device), torch.randint(0, 1000, ({batch}, 16), device=device)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.perf_counter()
+net(x, t).square().mean().backward(); optimizer.step()
+if device == "cuda": torch.cuda.synchronize()
+print(torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.perf_counter() - began)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if done.returncode: return {"model": model, "batch": batch, "checkpointing": checkpointing, "GiB": float("nan"), "seconds": float("nan"), "note": (done.stderr.strip().splitlines() or ["killed: out of memory"])[-1][:120]}
+    gib, seconds = map(float, done.stdout.split())
+    return {"model": model, "batch": batch, "checkpointing": checkpointing, "GiB": gib, "seconds": seconds, "note": ""}
+
+def bench(
+    models: Sequence[str],                 # names `create_model` knows
+    repository: str | Path | None = None,  # a checkout of the published code
+    memory: Sequence[str] = (),            # of which networks to measure a step's memory
+    budget: float = 540.,                  # seconds; what does not begin in them is left out, and named
+    rounds: int = 5,
+    compiled: bool = True,                 # also through torch.compile
+) -> dict:                                 # "rows", "memory", "limits", "left out", provenance
+    "All measurements, largest claims first; on a GPU in bfloat16 too, and compiled."
+    began, gpu = time.perf_counter(), torch.cuda.is_available()
+    out = {"rows": [], "memory": [], "left out": [], "limits": {}, **provenance()}
+    for p in ("fp32", "bf16") if gpu else ("fp32",): out["limits"][p] = limits("cuda" if gpu else "cpu", {"fp32": torch.float32, "bf16": torch.bfloat16}[p])
+    jobs = [(m, p) for m in models for p in (("bf16", "fp32") if gpu else ("fp32",))]
+    for model, precision in tqdm(jobs, desc="networks"):
+        if time.perf_counter() - began > budget: out["left out"].append(f"{model}, {precision}"); continue
+        try: out["rows"] += bench_network(model, precision=precision, compiled=compiled, repository=repository, rounds=rounds)
+        except torch.OutOfMemoryError: out["left out"].append(f"{model}, {precision}: out of memory")
+    for model in memory:
+        for checkpointing in (False, True):
+            if time.perf_counter() - began > budget: out["left out"].append(f"memory of {model}"); continue
+            out["memory"].append(step_memory(model, checkpointing))
+    return out
+
+# %% ../nbs/11_experiments.ipynb #11_experim-047
 def main(argv: list[str] | None = None) -> None:
     "The command line of experiments."
     parser = argparse.ArgumentParser(prog="python -m fvdm.experiments", description="Run the cells of an experiment; results are kept under reports/results/ and not computed twice.",
                                      formatter_class=argparse.RawDescriptionHelpFormatter,
                                      epilog="experiments:\n" + "\n".join(f"  {k:18} {e.what}" for k, e in EXPERIMENTS.items()) + "\n\nexample: python -m fvdm.experiments run ablation_p --preset scratch --seeds 0 1 2")
-    parser.add_argument("action", choices=["run", "list"], help="run the cells, or list them and say which are kept")
-    parser.add_argument("experiment", choices=list(EXPERIMENTS))
+    parser.add_argument("action", choices=["run", "list", "bench"], help="run the cells, or list them and say which are kept; or time the network")
+    parser.add_argument("experiment", nargs="?", choices=list(EXPERIMENTS), help="which (run and list)")
     parser.add_argument("--preset", default="quick", help=f"one of {', '.join(EVALUATIONS)} (default: quick)")
     parser.add_argument("--datasets", nargs="+", help="worlds, or layouts with their folder: ucf101=PATH (default: the experiment's)")
     parser.add_argument("--p", type=float, nargs="+", help="arms (default: the experiment's)")
@@ -573,10 +757,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--detector", default="worlds", help=f"one of {', '.join(DETECTORS)} (default: worlds)")
     parser.add_argument("--weights", help="the detector's file, for i3d and i3d-torchscript")
     parser.add_argument("--sha256", help="of that file, if it is not one of the published")
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help="stop after so long; run again to go on")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="stop after so long; run again to go on (bench: 540)")
+    parser.add_argument("--published", metavar="FOLDER", help="bench: a checkout of the paper's published code to compare with; its code is executed")
+    parser.add_argument("--memory", nargs="*", default=[], metavar="MODEL", help="bench: networks whose training step's memory is measured")
+    parser.add_argument("--out", help="bench: the JSON file to write")
     parser.add_argument("--fresh", action="store_true", help="compute again what is kept")
     a = parser.parse_args(argv)
     try:
+        if a.action == "bench":
+            found = bench(a.models or ["FVDM-S/2"], a.published, a.memory, a.budget or 540.)
+            for r in found["rows"]: print(f"{r['model']} {r['precision']} {r['work']}: {r['seconds'] * 1000:.1f} ms, {r['share of the limit']:.0%} of the matrix rate" + (f", {r['ratio']:.2f} times {r['against']}" if "ratio" in r else ""))
+            for r in found["memory"]: print(f"{r['model']} training step{', checkpointing' if r['checkpointing'] else ''}: {r['GiB']:.1f} GiB, {r['seconds']:.1f} s {r['note']}")
+            if a.out: write_whole(Path(a.out), json.dumps(found, indent=1))
+            return
+        if not a.experiment: raise ValueError(f"experiment is missing; it may be one of: {', '.join(EXPERIMENTS)}")
         tools = load_tools(a.codec, a.detector, a.weights, a.sha256, a.posterior)
         cells, results = grid(a.experiment, a.preset, a.datasets, a.p, a.models, a.seeds, a.steps, a.network, tools), home() / "reports/results"
         if a.action == "run":
@@ -588,5 +782,5 @@ def main(argv: list[str] | None = None) -> None:
             if a.action == "list" or not kept: print(f"{cell.name}: {'kept' if kept else 'to be computed'}")
     except ValueError as error: parser.error(str(error))
 
-# %% ../nbs/11_experiments.ipynb #11_experim-044
+# %% ../nbs/11_experiments.ipynb #11_experim-049
 if __name__ == "__main__" and "__file__" in globals(): main()   # as a program, not in a notebook

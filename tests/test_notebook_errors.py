@@ -6,11 +6,12 @@ from conftest import ROOT
 papermill = pytest.importorskip("papermill", reason="the notebooks' tools are not installed")
 
 
-@pytest.mark.parametrize("parameters, words", [({"p_values": "0,2"}, "p is 2.0, but a probability is in [0, 1]"),
-                                               ({"preset": "fast"}, "preset is 'fast', but may be one of: smoke, quick, study, paper"),
-                                               ({"preset": "smoke", "dataset": "ucf101", "data_path": "no/such/folder"}, "root is 'no/such/folder', but must be an existing folder of videos")])
-def test_ablation_p(parameters, words, tmp_path):
+@pytest.mark.parametrize("notebook, parameters, words", [("ablation_p", {"p_values": "0,2"}, "p is 2.0, but a probability is in [0, 1]"),
+                                                         ("ablation_p", {"preset": "fast"}, "preset is 'fast', but may be one of: smoke, quick, scratch, study, paper"),
+                                                         ("ablation_p", {"preset": "smoke", "dataset": "ucf101=no/such/folder"}, "root is 'no/such/folder', but must be an existing folder of videos"),
+                                                         ("table1", {"preset": "smoke", "detector": "i3d"}, "weights is None, but must be the file of the detector")])
+def test_bad_parameter(notebook, parameters, words, tmp_path):
     with pytest.raises(papermill.PapermillExecutionError) as error:
-        papermill.execute_notebook(ROOT / "nbs/ablation_p.ipynb", tmp_path / "out.ipynb", {"out": str(tmp_path / "report"), **parameters}, kernel_name="python3", progress_bar=False)
+        papermill.execute_notebook(ROOT / f"nbs/{notebook}.ipynb", tmp_path / "out.ipynb", {"out": str(tmp_path / "report"), **parameters}, kernel_name="python3", progress_bar=False)
     assert error.value.ename == "ValueError" and words in error.value.evalue
     assert not (tmp_path / "report").exists()
