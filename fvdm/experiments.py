@@ -62,7 +62,7 @@ class Evaluation:
 EVALUATIONS = {           # points clips  real  ddim
     "smoke":   Evaluation(  1,    80,    80,    2, probe=8, tasks=1),
     "quick":   Evaluation(  2,   128,   256,   25),
-    "scratch": Evaluation(  2,   256,   512,   25, tasks=24),
+    "scratch": Evaluation(  2,   192,   512,   25, tasks=24),
     "study":   Evaluation(  4,  1024,  2048,   50, probe=512, tasks=64),
     "paper":   Evaluation(  4,  2048,  2048,   50, probe=512, tasks=64, cfg=7., store="jpeg75"),
 }
