@@ -64,11 +64,11 @@ def test_reproduction_notebooks_have_parameters_and_import_only_the_library(note
 
 
 def test_command_lines_say_what_is_allowed():
-    for module, arguments, words in [("fvdm.training", ["--preset", "fast"], "preset is 'fast', but may be one of: smoke, quick, study, paper"),
+    for module, arguments, words in [("fvdm.training", ["--preset", "fast"], "preset is 'fast', but may be one of: smoke, quick, scratch, study, paper"),
                                      ("fvdm.training", ["--p", "1.5"], "p is 1.5, but a probability is in [0, 1]"),
                                      ("fvdm.data", ["index", "ucf101", "no/such/folder"], "root is 'no/such/folder', but must be an existing folder of videos"),
                                      ("fvdm.metrics", ["real", "fake", "--protocol", "latte"], "protocol is 'latte', but may be one of: fvdm-default, fvdm-i3d"),
                                      ("fvdm.worlds", ["export", "oceans", "out"], "world is 'oceans', but may be one of: faces, sky, actions, figures"),
-                                     ("fvdm.experiments", ["run", "ablation_p", "--dataset", "ucf101", "--data-path", "no/such/folder"], "but must be an existing folder of videos")]:
+                                     ("fvdm.experiments", ["run", "ablation_p", "--datasets", "ucf101=no/such/folder"], "but must be an existing folder of videos")]:
         done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr

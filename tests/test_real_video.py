@@ -3,7 +3,7 @@ import pytest, torch
 
 from fvdm.codecs import load_codec
 from fvdm.data import index_unit, open_dataset, read_frames
-from fvdm.experiments import ablation_p, run_experiment
+from fvdm.experiments import grid, load_tools, run_experiment
 from fvdm.samplers import begin, sample
 from fvdm.vtv import hold, uniform
 
@@ -61,9 +61,9 @@ def test_codec_reconstructs_people(weizmann):
 def test_a_smoke_ablation_on_people(weizmann, tmp_path, monkeypatch):
     import fvdm.experiments as experiments
     monkeypatch.setattr(experiments, "home", lambda: tmp_path)
-    codec = load_codec()
-    results = run_experiment(ablation_p("smoke", "ucf101", str(weizmann), [0.2], codec=codec.name), codec)
-    assert results[0]["config"]["data_path"] == "weizmann" and results[0]["points"][-1]["FD[codec]"] > results[0]["floor"]
+    tools = load_tools()
+    result, = run_experiment(grid("ablation_p", "smoke", [f"ucf101={weizmann}"], [0.2], tools=tools), tools)
+    assert result["config"]["data_path"] == "weizmann" and all(result["points"][-1][d] > result["floors"][d] for d in ("FVD[worlds]", "FD[codec]"))
 
 
 @pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpm++"])
