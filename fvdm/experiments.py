@@ -30,9 +30,9 @@ from .dit import VideoDiT, canonical_key, create_model
 from .metrics import DETECTORS, Detector, Protocol, bootstrap, codec_features, frechet_distance, gather, interval, load_detector, load_statistics, psnr, save_statistics, ssim
 from .metrics import measure as measure_videos
 from .objective import losses
-from .samplers import SOLVERS, begin, sample
+from .samplers import begin, sample
 from .tasks import Pipeline
-from .training import PRESETS, Busy, Config, build, checkpoints, encode_dataset, fast_dtype, load_network, network_folder, preset, sole_user, step_generator, train
+from .training import Busy, Config, build, checkpoints, encode_dataset, fast_dtype, load_network, network_folder, preset, sole_user, step_generator, train
 from .vtv import hold, uniform
 from .worlds import WORLDS
 
@@ -131,7 +131,6 @@ def denoising_errors(
         return {k: torch.cat([losses(net, *(a[i:i + batch].to(device) for a in (z, t, noise)))["mse"].cpu() for i in range(0, n, batch)]).mean().item() for k, t in tau.items()}
 
 # %% ../nbs/11_experiments.ipynb #11_experim-015
-@cache
 def home() -> Path:
     "The repository that holds this package, else the nearest folder above the current one that has nbs/, else the current folder."
     places = [Path(fvdm.__file__).resolve().parent.parent, *(Path.cwd() / "x").parents]
@@ -285,8 +284,7 @@ def prepare(
         file.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(reals | {"other": others["moving"]}, file, protocol, found)
     kept, features = load_statistics(file, protocol)[0], codec_features(z)
-    shrink = None if e.shrink == "none" else e.shrink
-    floors = {d.label: frechet_distance(kept["other"], kept["moving"], shrink=shrink), "FD[codec]": frechet_distance(features[e.real:], features[:e.real], shrink=shrink)}
+    floors = {d.label: frechet_distance(kept["other"], kept["moving"], **protocol.arithmetic), "FD[codec]": frechet_distance(features[e.real:], features[:e.real], **protocol.arithmetic)}
     return Bench(tools, latents, held_out, features[:e.real], file, protocol, floors)
 
 # %% ../nbs/11_experiments.ipynb #11_experim-025
@@ -297,9 +295,8 @@ def distances(
     "How far generated clips are from real ones."
     pixels = (clip for i in range(0, len(z), 16) for clip in bench.tools.codec.decode(z[i:i + 16]))
     r, features = measure_videos(bench.real_videos, pixels, bench.protocol, bench.tools.detector, stills=False, progress=False), codec_features(z)
-    shrink = None if bench.protocol.shrink == "none" else bench.protocol.shrink
-    value = frechet_distance(features, bench.real, shrink=shrink)
-    low, high = interval(value, bootstrap(features, bench.real, shrink=shrink))
+    value = frechet_distance(features, bench.real, **bench.protocol.arithmetic)
+    low, high = interval(value, bootstrap(features, bench.real, **bench.protocol.arithmetic))
     return {r.name: r.value, f"{r.name} ±": (r.high - r.low) / 2, "FD[codec]": value, "FD[codec] ±": (high - low) / 2, **{k: r.others[k] for k in ("precision", "recall")}}
 
 def standard(net, cell: Cell, bench: Bench, title: str) -> tuple[dict, dict]:
@@ -703,7 +700,6 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 net = create_model({model!r}, in_channels=4, input_size=32, num_frames=16, learn_sigma=True, gradient_checkpointing={checkpointing}).to(device).train()
 optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-4, fused=True)
 x, t = torch.randn({batch}, 16, 4, 32, 32, device=device), torch.randint(0, 1000, ({batch}, 16), device=device)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began = time.perf_counter()
 net(x, t).square().mean().backward(); optimizer.step()
 if device == "cuda": torch.cuda.synchronize()

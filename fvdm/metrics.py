@@ -454,6 +454,11 @@ class Protocol:
         "Eight characters that change when a line does."
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
+    @property
+    def arithmetic(self) -> dict:
+        "What it asks of `frechet_distance` and `bootstrap`."
+        return dict(ddof=self.ddof, shrink=None if self.shrink == "none" else self.shrink, eps=ROOTS[self.root])
+
     def to_json(self) -> str: return json.dumps(asdict(self))
 
     @classmethod
@@ -740,7 +745,7 @@ def measure(
     reals, found = load_statistics(real, p) if kept else gather(real, p, detector, True, stills, batch, progress)
     if save_real: save_statistics(reals, save_real, p, found)
     fakes, made = gather(fake, p, detector, False, stills and "still" in reals, batch, progress)
-    how = dict(ddof=p.ddof, shrink=None if p.shrink == "none" else p.shrink, eps=ROOTS[p.root])
+    how = p.arithmetic
     a, b = reals["moving"], fakes["moving"]
     name = detector.label if how["shrink"] is None else f"{detector.label[:-1]}, {p.shrink}]"
     value = frechet_distance(a, b, **how)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fvdm.data import Latents, encode, open_dataset
-from fvdm.training import STOPPED, checkpoints, load_network, preset, train
+from fvdm.data import encode, open_dataset
+from fvdm.training import STOPPED, checkpoints
 
 STEPS = 40
 ENV = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONWARNINGS": "default"}
