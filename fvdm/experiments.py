@@ -234,15 +234,16 @@ def grid(
     for name, values in dict(datasets=datasets, p_values=p_values, seeds=seeds).items():
         if not values: raise ValueError(f"{name} must not be empty")
     if e.probe == "schedules" and small and network is None: network = datasets[0]      # a short training says little of samplers
-    if steps is None and (experiment, preset_name) == ("table1", "quick"): steps = 500  # eight networks in minutes
+    evaluation = EVALUATIONS[preset_name]
+    if (experiment, preset_name) == ("table1", "quick"): steps, evaluation = steps or 300, replace(evaluation, points=1)   # eight networks in minutes
     common, cells = dict(probe=e.probe, **(tools.names if tools else {})), []
     for dataset in datasets:
         name, _, path = dataset.partition("=")
         base = preset(training, dataset=name, data_path=path or None, steps=steps)
         if e.scales: base = replace(base, init=None)                                     # the shipped networks have one size
-        if network: cells.append(Cell(preset_name, base, EVALUATIONS[preset_name], network=network, **common)); continue
-        if base.init and e.probe == "standard": cells.append(Cell(preset_name, replace(base, p=0., seed=0), EVALUATIONS[preset_name], network=base.init, **common))
-        cells += [Cell(preset_name, replace(base, p=p, seed=seed, **({"model": m} if m else {})), EVALUATIONS[preset_name], **common) for seed in seeds for m in models for p in p_values]
+        if network: cells.append(Cell(preset_name, base, evaluation, network=network, **common)); continue
+        if base.init and e.probe == "standard": cells.append(Cell(preset_name, replace(base, p=0., seed=0), evaluation, network=base.init, **common))
+        cells += [Cell(preset_name, replace(base, p=p, seed=seed, **({"model": m} if m else {})), evaluation, **common) for seed in seeds for m in models for p in p_values]
     return cells
 
 # %% ../nbs/11_experiments.ipynb #11_experim-023
