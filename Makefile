@@ -15,7 +15,8 @@ NB     ?= $(NOTEBOOKS)
 OUT    ?= reports
 JOBS   ?= 2
 RUNS   := $(NB:%=run-%)
-BESIDE := $(filter-out run-performance run-claims,$(RUNS))
+ALONE  := $(if $(filter smoke,$(PRESET)),,run-performance)
+BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 
 .PHONY: reproduce smoke notebooks $(RUNS) install check test clean
 reproduce: install
@@ -30,7 +31,7 @@ notebooks: $(RUNS)
 ifneq ($(word 2,$(BESIDE)),)
 $(BESIDE): export OMP_NUM_THREADS = $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) + $(JOBS) - 1) / $(JOBS) )))
 endif
-run-performance: | $(BESIDE)
+$(ALONE): | $(BESIDE)
 run-claims: | $(filter-out run-claims,$(RUNS))
 
 # one notebook: executed beside its place and moved there when it is whole

@@ -164,6 +164,11 @@ class VideoDiT(nn.Module):
         side = self.input_size // self.patch_size
         return rearrange(x, "b n (h w) (p q c) -> b n c (h p) (w q)", h=side, p=self.patch_size, q=self.patch_size)
 
+    def compile(self, **options) -> "VideoDiT":   # options of `torch.compile`
+        "Compile in place, block by block: one graph serves all spatial blocks and one all temporal ones, so a deep network compiles as fast as a shallow one, and weights keep their names."
+        for block in self.blocks: block.compile(**options)
+        return self
+
     def drop_labels(self, y: Tensor, generator: torch.Generator | None = None) -> Tensor:
         "Replace each label by the null label with probability class_dropout_prob (for classifier-free guidance)."
         drop = torch.rand(y.shape, generator=generator, device=y.device) < self.class_dropout_prob

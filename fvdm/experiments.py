@@ -8,12 +8,11 @@ __all__ = ['PAPER', 'EVALUATIONS', 'TRAINING_CODE', 'QUICK_P', 'STUDY_P', 'SCALE
            'home', 'code_hash', 'digest', 'weights_hash', 'Cell', 'Experiment', 'grid', 'Bench', 'prepare', 'distances',
            'standard', 'schedules', 'task_errors', 'tasks', 'trained', 'write_weights', 'run_cell', 'run_experiment',
            'load_samples', 'points_table', 'over_seeds', 'origins', 'mean_interval', 'paired', 'listed',
-           'report_folder', 'report_stem', 'markdown_table', 'write_report', 'settings', 'alternating', 'limits',
-           'flops', 'published_network', 'random_weights', 'step_of', 'bench_network', 'step_memory', 'bench', 'main']
+           'report_folder', 'report_stem', 'markdown_table', 'write_report', 'settings', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
 import argparse, ast, csv, hashlib, json, os, shutil, time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,9 +23,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import fvdm
-from .codecs import Codec, Identity, load_codec, mend_torchvision
+from .codecs import Codec, Identity, load_codec
 from .data import Latents, open_dataset, provenance, sha256, write_whole
-from .dit import VideoDiT, canonical_key, create_model
 from .metrics import DETECTORS, Detector, Protocol, bootstrap, codec_features, frechet_distance, gather, interval, load_detector, load_statistics, psnr, save_statistics, ssim
 from .metrics import measure as measure_videos
 from .objective import losses
@@ -558,183 +556,6 @@ def settings(results: list[dict]) -> dict:
     return shared | {"cells": {r["name"]: {"config": r["config"], "network": r["network"], "latents_sha256": r["latents_sha256"], "code": r["code"], **{k: r[k] for k in ("commit", "device", "date", "torch")}} for r in results}}
 
 # %% ../nbs/11_experiments.ipynb #11_experim-042
-def alternating(
-    calls: dict[str, Callable[[], object]],  # what to time
-    rounds: int = 5,                         # each is called so often, in turn
-    warm: int = 1,                           # calls before, not timed
-) -> dict[str, float]:                       # seconds of each: the median
-    "Time calls in turn, so that a slow moment of the machine meets them all."
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    spent = {k: [] for k in calls}
-    for i in range(-warm, rounds):
-        for name, call in calls.items():
-            wait(); began = time.perf_counter(); call(); wait()
-            if i >= 0: spent[name].append(time.perf_counter() - began)
-    return {k: sorted(v)[len(v) // 2] for k, v in spent.items()}
-
-def limits(
-    device: str,
-    dtype: torch.dtype,
-    n: int = 2048,      # edge of the matrices
-) -> dict[str, float]:  # "FLOP/s" of a matrix product, "bytes/s" of a copy
-    "What the machine can do."
-    a = torch.randn(n, n, device=device).to(dtype)
-    big = torch.empty(2**27 if device == "cuda" else 2**25, device=device)
-    seconds = alternating({"product": lambda: a @ a, "copy": lambda: big.clone()}, rounds=3)
-    return {"FLOP/s": 2 * n**3 / seconds["product"], "bytes/s": 2 * big.nbytes / seconds["copy"]}
-
-def flops(net, x: Tensor, t: Tensor) -> int:
-    "Floating-point operations of a forward pass by count (two a multiply-add), on the meta device."
-    from torch.utils.flop_counter import FlopCounterMode
-    with torch.device("meta"): copy = VideoDiT(**net.config)
-    with FlopCounterMode(display=False) as counter: copy(x.to("meta"), t.to("meta"))
-    return counter.get_total_flops()
-
-def published_network(
-    repository: str | Path,  # a checkout of the paper's published code, which is executed
-    net: VideoDiT,           # whose shape and weights it gets (no labels)
-) -> torch.nn.Module:        # takes x (B, N, C, H, W) and t (B, N)
-    "The published network with our weights. Raises ValueError where there is none."
-    import importlib.util, sys, types
-    file = Path(repository) / "models" / "latte_video.py"
-    if not file.exists(): raise ValueError(f"repository is {str(repository)!r}, but must be a checkout of the published code; it has no models/latte_video.py")
-    mend_torchvision()
-    sys.modules.setdefault("ipdb", types.ModuleType("ipdb"))          # a debugger that it imports
-    spec = importlib.util.spec_from_file_location("published_latte_video", file)
-    module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-    c = net.config
-    theirs = module.LatteVIDEO(c["input_size"], c["patch_size"], c["in_channels"], c["hidden_size"], c["depth"], c["num_heads"], num_frames=c["num_frames"], learn_sigma=c["learn_sigma"])
-    names = {canonical_key(k): k for k in theirs.state_dict()}
-    theirs.load_state_dict({names[k]: v for k, v in net.state_dict().items()})
-    return theirs.to(next(net.parameters()).device)
-
-def random_weights(net: VideoDiT, seed: int = 0) -> VideoDiT:
-    "Weights with nothing at zero (a fresh network's conditioning and output are), so that outputs can be compared."
-    g = torch.Generator().manual_seed(seed)
-    for p in net.parameters():
-        if p.requires_grad: p.data = (torch.randn(p.shape, generator=g) * (.02 if p.ndim > 1 else .01)).to(p.device)
-    return net
-
-def step_of(net, x: Tensor, t: Tensor, fused: bool, ema: Callable[[], None], autocast=None) -> Callable[[], None]:
-    "A training step as a call: forward, mean squared error, backward, AdamW, moving average."
-    optimizer, target = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-4, weight_decay=0., **({"fused": True} if fused else {})), torch.randn_like(x)
-    def step():
-        with torch.autocast(x.device.type, autocast or torch.float32, enabled=autocast is not None): out = net(x, t)
-        (out[:, :, :x.shape[2]].float() - target).square().mean().backward()
-        optimizer.step(); optimizer.zero_grad(); ema()
-    return step
-
-def bench_network(
-    model: str,                    # a name `create_model` knows
-    batch: int = 1,                # clips
-    frames: int = 16,
-    size: int = 32,                # edge of the latents
-    precision: str = "fp32",       # "fp32" or "bf16" (autocast in training, weights too in inference)
-    compiled: bool = False,        # also through torch.compile
-    training: bool = True,         # also training steps
-    repository: str | Path | None = None,  # a checkout of the published code to compare with
-    rounds: int = 5,
-) -> list[dict]:                   # rows: "work", "seconds", "GFLOP", "share of the limit", and, where it applies, "against", "ratio", "error"
-    "Forward passes with a vector and a scalar timestep, and training steps, alternating with the published network where it is at hand."
-    import copy
-    device, dtype = "cuda" if torch.cuda.is_available() else "cpu", {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    net = random_weights(create_model(model, in_channels=4, input_size=size, num_frames=frames, learn_sigma=True)).to(device).eval()
-    g = torch.Generator().manual_seed(1)
-    x, t = torch.randn(batch, frames, 4, size, size, generator=g).to(device), torch.randint(0, 1000, (batch, frames), generator=g).to(device)
-    limit, work, rows = limits(device, dtype), flops(net, x, t), []
-    about = {"model": model, "batch": batch, "frames": frames, "size": size, "precision": precision}
-    def row(name, seconds, operations, **more): rows.append(about | {"work": name, "seconds": seconds, "GFLOP": operations / 1e9, "share of the limit": operations / seconds / limit["FLOP/s"], **more})
-
-    with torch.no_grad():
-        cast, z = copy.deepcopy(net).to(dtype), x.to(dtype)
-        calls = {"vector": lambda: cast(z, t), "scalar": lambda: cast(z, t[:, 0])}
-        if compiled: fast = torch.compile(cast); calls["compiled"] = lambda: fast(z, t)
-        if repository:
-            theirs = published_network(repository, net).eval()
-            half = copy.deepcopy(theirs).to(dtype)
-            # their embedding of timesteps is float32 whatever the weights are, so in bfloat16 they need autocast
-            def same():
-                with torch.autocast(device, dtype, enabled=dtype != torch.float32): return (theirs if dtype != torch.float32 else half)(x, t)
-            calls |= {"published": same}
-            if dtype != torch.float32: calls["published, as shipped"] = lambda: theirs(x, t)
-            error = (theirs(x, t) - net(x, t)).abs().max().item() / theirs(x, t).abs().max().item()
-        s = alternating(calls, rounds)
-        for name in calls:
-            against = {} if not repository or name.startswith(("published", "scalar")) else {"against": "published code", "ratio": s["published"] / s[name], "error": error}
-            if name == "vector": row("forward, vector t", s[name], work, **against)
-            elif name == "scalar": row("forward, scalar t", s[name], work, against="vector t", ratio=s["vector"] / s["scalar"])
-            elif name == "compiled": row("forward, vector t, compiled", s[name], work, **against)
-            else: row(f"forward, {name}", s[name], work)
-        if "published, as shipped" in s: row("forward, our best against theirs as shipped", min(s["vector"], s.get("compiled", s["vector"])), work, against="published code, as shipped", ratio=s["published, as shipped"] / min(s["vector"], s.get("compiled", s["vector"])))
-        del cast
-    if training:
-        mend_torchvision()
-        from timm.utils import ModelEmaV3
-        net.train()
-        ours_average = ModelEmaV3(net, .9999)
-        calls = {"ours": step_of(net, x, t, True, lambda: ours_average.update(net), dtype if dtype != torch.float32 else None)}
-        if compiled: calls["compiled"] = step_of(torch.compile(net), x, t, True, lambda: ours_average.update(net), dtype if dtype != torch.float32 else None)
-        if repository:
-            theirs.train()
-            average = copy.deepcopy(theirs)
-            def update():                                              # as published: parameter by parameter
-                with torch.no_grad():
-                    for a, p in zip(average.parameters(), theirs.parameters()): a.mul_(.9999).add_(p.data, alpha=1e-4)
-            calls["published"] = step_of(theirs, x, t, False, update)
-        s = alternating(calls, max(2, rounds // 2))
-        for name in calls:
-            against = {"against": "published code, as shipped", "ratio": s["published"] / s[name]} if repository and name != "published" else {}
-            row({"ours": "training step", "compiled": "training step, compiled", "published": "training step, published"}[name], s[name], 3 * work, **against)
-    return rows
-
-def step_memory(
-    model: str,
-    checkpointing: bool,  # recompute blocks in the backward pass
-    batch: int = 1,
-) -> dict:                # "GiB" at the peak of a training step of 16x32x32x4 latents, and "seconds"
-    "Peak memory of training steps: on a GPU what PyTorch allocated, on a CPU the resident size of a process of its own."
-    import subprocess, sys
-    code = f"""
-import resource, time, torch
-from fvdm.dit import create_model
-device = "cuda" if torch.cuda.is_available() else "cpu"
-net = create_model({model!r}, in_channels=4, input_size=32, num_frames=16, learn_sigma=True, gradient_checkpointing={checkpointing}).to(device).train()
-optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], 1e-4, fused=True)
-x, t = torch.randn({batch}, 16, 4, 32, 32, device=device), torch.randint(0, 1000, ({batch}, 16), device=device)
-began = time.perf_counter()
-net(x, t).square().mean().backward(); optimizer.step()
-if device == "cuda": torch.cuda.synchronize()
-print(torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.perf_counter() - began)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if done.returncode: return {"model": model, "batch": batch, "checkpointing": checkpointing, "GiB": float("nan"), "seconds": float("nan"), "note": (done.stderr.strip().splitlines() or ["killed: out of memory"])[-1][:120]}
-    gib, seconds = map(float, done.stdout.split())
-    return {"model": model, "batch": batch, "checkpointing": checkpointing, "GiB": gib, "seconds": seconds, "note": ""}
-
-def bench(
-    models: Sequence[str],                 # names `create_model` knows
-    repository: str | Path | None = None,  # a checkout of the published code
-    memory: Sequence[str] = (),            # of which networks to measure a step's memory
-    budget: float = 540.,                  # seconds; what does not begin in them is left out, and named
-    rounds: int = 5,
-    compiled: bool = True,                 # also through torch.compile
-) -> dict:                                 # "rows", "memory", "limits", "left out", provenance
-    "All measurements, largest claims first; on a GPU in bfloat16 too, and compiled."
-    began, gpu = time.perf_counter(), torch.cuda.is_available()
-    out = {"rows": [], "memory": [], "left out": [], "limits": {}, **provenance()}
-    for p in ("fp32", "bf16") if gpu else ("fp32",): out["limits"][p] = limits("cuda" if gpu else "cpu", {"fp32": torch.float32, "bf16": torch.bfloat16}[p])
-    jobs = [(m, p) for m in models for p in (("bf16", "fp32") if gpu else ("fp32",))]
-    for model, precision in tqdm(jobs, desc="networks"):
-        if time.perf_counter() - began > budget: out["left out"].append(f"{model}, {precision}"); continue
-        try: out["rows"] += bench_network(model, precision=precision, compiled=compiled, repository=repository, rounds=rounds)
-        except torch.OutOfMemoryError: out["left out"].append(f"{model}, {precision}: out of memory")
-    for model in memory:
-        for checkpointing in (False, True):
-            if time.perf_counter() - began > budget: out["left out"].append(f"memory of {model}"); continue
-            out["memory"].append(step_memory(model, checkpointing))
-    return out
-
-# %% ../nbs/11_experiments.ipynb #11_experim-047
 def main(argv: list[str] | None = None) -> None:
     "The command line of experiments."
     parser = argparse.ArgumentParser(prog="python -m fvdm.experiments", description="Run the cells of an experiment; results are kept under reports/results/ and not computed twice.",
@@ -762,9 +583,11 @@ def main(argv: list[str] | None = None) -> None:
     a = parser.parse_args(argv)
     try:
         if a.action == "bench":
+            from fvdm.bench import bench
             found = bench(a.models or ["FVDM-S/2"], a.published, a.memory, a.budget or 540.)
             for r in found["rows"]: print(f"{r['model']} {r['precision']} {r['work']}: {r['seconds'] * 1000:.1f} ms, {r['share of the limit']:.0%} of the matrix rate" + (f", {r['ratio']:.2f} times {r['against']}" if "ratio" in r else ""))
-            for r in found["memory"]: print(f"{r['model']} training step{', checkpointing' if r['checkpointing'] else ''}: {r['GiB']:.1f} GiB, {r['seconds']:.1f} s {r['note']}")
+            for r in found["memory"]: print(f"{r['model']} {r['precision']} training step of {r['batch']}, {r['code']}{', checkpointing' if r['checkpointing'] else ''}: {r['GiB']:.1f} GiB, {r['seconds']:.1f} s {r['note']}")
+            if found["left out"]: print("left out:", "; ".join(found["left out"]))
             if a.out: write_whole(Path(a.out), json.dumps(found, indent=1))
             return
         if not a.experiment: raise ValueError(f"experiment is missing; it may be one of: {', '.join(EXPERIMENTS)}")
@@ -779,5 +602,5 @@ def main(argv: list[str] | None = None) -> None:
             if a.action == "list" or not kept: print(f"{cell.name}: {'kept' if kept else 'to be computed'}")
     except ValueError as error: parser.error(str(error))
 
-# %% ../nbs/11_experiments.ipynb #11_experim-049
+# %% ../nbs/11_experiments.ipynb #11_experim-044
 if __name__ == "__main__" and "__file__" in globals(): main()   # as a program, not in a notebook

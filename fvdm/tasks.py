@@ -182,17 +182,20 @@ class Pipeline:
                  codec: Codec | Identity,                   # pixels and latents
                  card: dict | None = None,                  # where the network comes from; "classes": names of its labels
                  device: torch.device | str | None = None,  # None: a GPU if there is one
-                 schedule: Schedule | None = None):         # None: the paper's
+                 schedule: Schedule | None = None,          # None: the paper's
+                 compile: bool = False):                    # `torch.compile` the network's blocks: a minute at the first video, then faster
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         if codec.channels != net.in_channels: raise ValueError(f"codec has {codec.channels} channels, but the network takes {net.in_channels}")
         self.net, self.codec, self.card, self.schedule = net.to(self.device).eval().requires_grad_(False), codec, card or {}, schedule or Schedule()
         self.frames, self.size, self.shape = net.num_frames, net.input_size * codec.factor, (net.num_frames, net.in_channels, net.input_size, net.input_size)
         self.dtype = fast_dtype(self.device)
+        if compile: self.net.compile()
 
     @classmethod
     def from_pretrained(cls, name: str | Path,                         # a shipped network ("faces"), a folder, or "owner/model" on the hub
                         codec: str | Path | Codec | Identity | None = None,  # None: the one it was trained with
-                        device: torch.device | str | None = None) -> "Pipeline":
+                        device: torch.device | str | None = None,
+                        compile: bool = False) -> "Pipeline":               # see `Pipeline`
         "Open a network and its codec. Nothing in a folder is executed. Raises ValueError that says what the name was and what it may be."
         folder = network_folder(name, hub=True)
         card, net = json.loads((folder / "config.json").read_text()), load_network(folder)
@@ -202,7 +205,7 @@ class Pipeline:
             except ValueError as error: raise ValueError(f"name is {str(name)!r}, a network of codec {trained}, which is not here; say where it is with codec=") from error
             if "@" in trained and codec.name.partition("@")[2] != trained.partition("@")[2]: raise ValueError(f"name is {str(name)!r}, a network of codec {trained}, but here that is {codec.name}; name another with codec=")
         elif isinstance(codec, (str, Path)): codec = load_codec(codec, device)
-        return cls(net, codec, card, device)
+        return cls(net, codec, card, device, compile=compile)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         "Write config.json and model.safetensors (and the codec under vae/, unless it is a shipped one), each file whole or not at all."
@@ -434,6 +437,7 @@ def parser() -> argparse.ArgumentParser:
         v.add_argument("--network", default="faces", help="a shipped network, a folder, or owner/model on the hub (default: faces)")
         v.add_argument("--codec", help="another codec than the network was trained with")
         v.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
+        v.add_argument("--compile", action="store_true", help="compile the network: a minute at the start, then faster; for large networks and many videos")
         v.add_argument("--fps", type=float, default=10, help="frames a second (default: 10)")
         v.add_argument("--scale", type=int, default=1, help="each pixel becomes so many, along each edge (default: 1)")
         for name in flags:
@@ -456,7 +460,7 @@ def main(argv: list[str] | None = None) -> None:
         if a.get("frames", 1) is not None and a.get("frames", 1) < 1: raise ValueError(f"frames is {a['frames']}, but must be at least 1")
         settings = {f.name: a.pop(f.name) for f in fields(Sampling) if f.name in a}
         sampling(**settings)
-        pipe = Pipeline.from_pretrained(a.pop("network"), a.pop("codec"), a.pop("device"))
+        pipe = Pipeline.from_pretrained(a.pop("network"), a.pop("codec"), a.pop("device"), a.pop("compile"))
         inputs = [a.pop(name) for name in VERBS[verb][0]]
         own = {k: v for k, v in a.items() if v is not None}
         if verb == "stream":

@@ -350,8 +350,8 @@ def train(
         if shard: net, ema.module = spread(net, devices, accelerator.device.type), spread(ema.module, devices, accelerator.device.type)
         optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], config.lr, weight_decay=0., fused=True)
         if step: restore_optimizer(optimizer, state["optimizer"])
-        wrapped = torch.compile(net) if config.compile else net
-        if not shard: wrapped, optimizer = accelerator.prepare(wrapped, optimizer)
+        if config.compile: net.compile()
+        wrapped, optimizer = (net, optimizer) if shard else accelerator.prepare(net, optimizer)
         saver, log = (stack.enter_context(Saver(folder, keep)), stack.enter_context(open_log(folder / "log.csv", step))) if folder and main else (None, None)
         if tracker: accelerator.init_trackers("fvdm", {k: v for k, v in asdict(config).items() if v is not None})
         started, share, micro = time.perf_counter(), config.batch // devices, config.batch // devices // config.accumulate
