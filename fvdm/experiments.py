@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'EVALUATIONS', 'TRAINING_CODE', 'QUICK_P', 'STUDY_P', 'SCALE
            'SCALAR_WAYS', 'VECTOR_WAYS', 'PROBES', 'Evaluation', 'Tools', 'load_tools', 'generate', 'denoising_errors',
            'home', 'code_hash', 'digest', 'weights_hash', 'Cell', 'Experiment', 'grid', 'Bench', 'prepare', 'distances',
            'standard', 'schedules', 'task_errors', 'tasks', 'trained', 'write_weights', 'run_cell', 'run_experiment',
-           'load_samples', 'points_table', 'over_seeds', 'origins', 'mean_interval', 'paired', 'listed',
+           'load_samples', 'points_table', 'over_seeds', 'origins', 'computed_by', 'mean_interval', 'paired', 'listed',
            'report_folder', 'report_stem', 'markdown_table', 'write_report', 'settings', 'main']
 
 # %% ../nbs/11_experiments.ipynb #11_experim-002
@@ -486,6 +486,10 @@ def origins(results: list[dict]):        # -> DataFrame, a row for each cell
     import pandas as pd
     return pd.DataFrame([{"cell": r["name"], "": ("kept" if r["code"] == code_hash() else "kept, by earlier code") if r["kept"] else "computed now", "date": r["date"], "device": r["device"], "commit": r["commit"],
                           "training, s": r["training"].get("seconds"), "measuring, s": round(sum(p["evaluation_seconds"] for p in r["points"]))} for r in results]).set_index("cell")
+
+def computed_by(results: list[dict]) -> str:
+    "What computed the cells, for a report's last line: every device, PyTorch, commit and date among them."
+    return "; ".join(title + ", ".join(sorted({str(r[k]) for r in results})) for title, k in (("", "device"), ("torch ", "torch"), ("commit ", "commit"), ("", "date")))
 
 def mean_interval(
     values: Sequence[float],   # one a seed
