@@ -53,7 +53,7 @@ check: install
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2   # one notebook a core
 	@$(MAKE) --no-print-directory smoke
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf .venv cache runs reports/smoke

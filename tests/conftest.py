@@ -7,10 +7,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     folder = Path(os.environ.get("FVDM_SHARED", ROOT.parent / "shared"))
