@@ -29,6 +29,7 @@ from .metrics import DETECTORS, Detector, Protocol, bootstrap, codec_features, f
 from .metrics import measure as measure_videos
 from .objective import losses
 from .samplers import begin, sample
+from .sde import Schedule
 from .tasks import Pipeline
 from .training import Busy, Config, build, checkpoints, encode_dataset, fast_dtype, load_network, network_folder, preset, sole_user, step_generator, train
 from .vtv import hold, uniform
@@ -96,6 +97,7 @@ def generate(
     shape: tuple,                 # (N, C, h, w)
     seed: int,                    # of the starting noise: the same for all arms
     solver: str = "ddim",         # a name in `fvdm.samplers.SOLVERS`
+    spacing: str = "linear",      # of the steps: "linear" in tau, or in "log-snr"
     cfg: float = 1.,              # classifier-free guidance, where the network has labels (which go round)
     batch: int = 32,              # clips at a time
     given: Tensor | None = None,  # (clips, N, C, h, w): its first frames are animated; None: standard generation
@@ -104,7 +106,8 @@ def generate(
     "Standard generation, or image-to-video."
     device = next(net.parameters()).device
     dtype, out = fast_dtype(device), []
-    plan = uniform(steps, shape[0]) if given is None else hold(uniform(steps, shape[0]), 0)
+    plan = uniform(Schedule().log_snr_ramp(steps) if spacing == "log-snr" else steps, shape[0])
+    if given is not None: plan = hold(plan, 0)
     for i in tqdm(range(0, clips, batch), desc=progress, leave=False, disable=not progress, mininterval=5):
         n, g = min(batch, clips - i), step_generator(seed, i, rank=2)
         x = begin(plan, (n, *shape), None if given is None else given[i:i + n], g).to(device)
@@ -166,6 +169,7 @@ class Cell:
         data = asdict(self)
         if self.config.data_path: data["config"]["data_path"] = Path(self.config.data_path).resolve().name
         if self.network: data |= {"network": f"{Path(self.network).name}@{weights_hash(self.network)}", "config": {k: data["config"][k] for k in ("dataset", "data_path", "frames", "interval", "size")}}
+        if self.probe == "schedules": data["probe"] = SCHEDULES
         return data
 
     @property
@@ -308,15 +312,16 @@ def standard(net, cell: Cell, bench: Bench, title: str) -> tuple[dict, dict]:
 
 # %% ../nbs/12_experiments.ipynb #12_experim-026
 SCHEDULES = {"DDPM-250": ("ddpm", 250), "DDIM-100": ("ddim", 100), "DDIM-50": ("ddim", 50), "DDIM-10": ("ddim", 10),                         # the paper's
-             "DDIM-25": ("ddim", 25), "DPM-Solver++-25": ("dpm++", 25), "DPM-Solver++-15": ("dpm++", 15), "UniPC-15": ("unipc", 15), "DPM-Solver++-10": ("dpm++", 10)}
+             "DDIM-25": ("ddim", 25), "DPM-Solver++-25": ("dpm++", 25), "UniPC-15": ("unipc", 15), "DPM-Solver++-10": ("dpm++", 10),
+             "DPM-Solver++-10, log-SNR": ("dpm++", 10, "log-snr"), "UniPC-10, log-SNR": ("unipc", 10, "log-snr"), "UniPC-6, log-SNR": ("unipc", 6, "log-snr")}
 
 def schedules(net, cell: Cell, bench: Bench, title: str) -> tuple[dict, dict]:
     "Standard generation by every schedule from the same noise; and the first clips of each."
     e, rows, clips = cell.evaluation, [], {}
-    for name, (solver, steps) in SCHEDULES.items():
+    for name, (solver, steps, *spacing) in SCHEDULES.items():
         if cell.preset == "smoke": steps = max(2, steps // 25)
         began = time.perf_counter()
-        z = generate(net, e.clips, steps, bench.latents.shape, 0, solver, e.cfg, progress=f"{name} {title}")
+        z = generate(net, e.clips, steps, bench.latents.shape, 0, solver, *spacing, cfg=e.cfg, progress=f"{name} {title}")
         seconds = time.perf_counter() - began
         rows.append({"schedule": name, "evaluations": steps, "seconds a clip": seconds / e.clips, **distances(z, bench)})
         clips[name] = z[:4].half().contiguous()

@@ -144,6 +144,15 @@ class Schedule:
         if tau.device not in self._tables: self._tables[tau.device] = self.alpha_bar_table.to(tau.device)
         return append_dims(self._tables[tau.device][tau], ndim)
 
+    def log_snr_ramp(self, steps: int, last: int = 10) -> Tensor:
+        "Timesteps of a sampler, (steps + 1,) long: equal strides of log-SNR from T to `last`, then 0 (Lu et al. 2022). Ten of them do what fifty equal strides of tau do. Raises ValueError for what does not fit."
+        if not 1 <= last < self.T or not 1 <= steps <= self.T - last + 1: raise ValueError(f"steps and last are {steps} and {last}, but last may be 1 to {self.T - 1}, and steps 1 to T - last + 1 = {self.T - last + 1}")
+        log_snr, row = torch.logit(self.alpha_bar_table[1:]), torch.arange(steps)
+        marks = torch.linspace(log_snr[-1].item(), log_snr[last - 1].item(), steps, dtype=torch.float64).flip(0)
+        tau = (log_snr - marks[:, None]).abs().argmin(1) + 1                                                  # the nearest; rising, but neighbours may share one
+        tau = torch.minimum((tau - row).cummax(0).values + row, self.T - steps + 1 + row)
+        return torch.cat([torch.zeros(1, dtype=torch.long), tau]).flip(0)
+
     def noise(self, x0: Tensor, tau: Tensor, eps: Tensor) -> Tensor:
         "Sample of q(x_tau | x0): sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) eps."
         a = self.alpha_bar(tau, x0.ndim)

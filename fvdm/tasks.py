@@ -141,6 +141,7 @@ class Sampling:
     "How to sample; the same for all verbs."
     steps: int = _(50, "steps from noise to clean")
     solver: str = _("ddim", f"one of {', '.join(SOLVERS)}")
+    spacing: str = _("linear", "where the steps stand: linear (equal strides of tau) or log-snr (equal strides of log-SNR; with unipc 10 steps do what 50 of ddim do)")
     eta: float = _(0., "randomness of ddim, 0 to 1")
     label: int | str | None = _(None, "class, a number or a name, for a network that was trained with classes")
     cfg: float = _(1., "classifier-free guidance, 1: none; needs a label")
@@ -157,7 +158,7 @@ class Sampling:
 
     def __post_init__(self):
         if not 1 <= self.steps <= 1000: raise ValueError(f"steps is {self.steps}, but may be 1 to 1000")
-        for name, kinds in (("solver", SOLVERS), ("method", METHODS)):
+        for name, kinds in (("solver", SOLVERS), ("spacing", ("linear", "log-snr")), ("method", METHODS)):
             if getattr(self, name) not in kinds: raise ValueError(f"{name} is {getattr(self, name)!r}, but may be one of: {', '.join(kinds)}")
         for name in ("eta", "blend"):
             if not 0 <= getattr(self, name) <= 1: raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to 1")
@@ -242,6 +243,10 @@ class Pipeline:
         "Source of the steps' noise."
         return torch.Generator(self.device).manual_seed(step_generator(o.seed, turn, rank=1).initial_seed())
 
+    def _times(self, o: Sampling, steps: int | None = None) -> int | Tensor:
+        "The timesteps of a plan, for `fvdm.vtv`."
+        return self.schedule.log_snr_ramp(steps or o.steps) if o.spacing == "log-snr" else steps or o.steps
+
     def _walk(self, x: Tensor, plan: Tensor, o: Sampling, g: torch.Generator, net=None, **more) -> tuple[Tensor, int]:
         "Run a plan; the video, and how often the network was asked for each."
         asked = 0
@@ -256,7 +261,7 @@ class Pipeline:
         N = z.shape[1]
         if o.method == "windows": raise ValueError("method is 'windows', which makes videos longer than the network's clips; here it may be " + ", ".join(m for m in METHODS if m != "windows"))
         if o.method == "vector":
-            if plan is None: plan = hold(uniform(o.steps, N, self.schedule.T), mask)
+            if plan is None: plan = hold(uniform(self._times(o), N, self.schedule.T), mask)
             if o.stagger: plan = delay(plan, (o.stagger * ((~mask).cumsum(0) - 1)).clamp(min=0) * ~mask)
             held = append_dims(mask[None].to(x.device), x.ndim)
             if o.context:                                                                           # shown with a little noise, and kept as they are
@@ -265,7 +270,7 @@ class Pipeline:
                 made, asked = self._walk(torch.where(held, shown, x), plan, o, g)
                 return torch.where(held, z, made), asked
             return self._walk(torch.where(held, z, x), plan, o, g)
-        plan = uniform(o.steps, N, self.schedule.T)
+        plan = uniform(self._times(o), N, self.schedule.T)
         if not mask.any(): return self._walk(x, plan, o, g)
         if o.method == "replacement": return self._walk(x, plan, o, g, constrain=replacement(z, mask, g, self.schedule))
         if o.method == "repaint": return self._walk(x, retrace(plan, 10, o.resample), o, g, up="noise", constrain=replacement(z, mask, g, self.schedule))
@@ -281,7 +286,7 @@ class Pipeline:
         net, g, k = Windows(self.net, self.frames, self.frames - overlap), self._generator(o), z.shape[1]
         x = torch.cat([shuffled_noise((1, frames, *self.shape[1:]), self.frames, step_generator(o.seed, i, rank=2)) for i in range(o.n)]).to(self.device)
         given = torch.cat([z, torch.zeros_like(x[:, k:])], 1)
-        x, asked = self._walk(x, uniform(o.steps, frames, self.schedule.T), o, g, net, constrain=replacement(given, range(k), g, self.schedule))
+        x, asked = self._walk(x, uniform(self._times(o), frames, self.schedule.T), o, g, net, constrain=replacement(given, range(k), g, self.schedule))
         return x, asked * len(net.starts(frames))
 
     def _encode(self, pixels: Tensor, n: int) -> Tensor:
@@ -338,7 +343,7 @@ class Pipeline:
         s = torch.as_tensor(strength, dtype=torch.float64)
         if s.ndim > 1 or (s.ndim and len(s) != self.frames) or s.min() < 0 or s.max() > 1: raise ValueError(f"strength is {strength}, but must be 0 to 1, one number or {self.frames}")
         level = (s.expand(self.frames) * self.schedule.T).round().long()
-        plan, z = start_at(uniform(o.steps, self.frames, self.schedule.T), level), self._encode(given, o.n)
+        plan, z = start_at(uniform(self._times(o), self.frames, self.schedule.T), level), self._encode(given, o.n)
         x = self.schedule.noise(z, plan[:1].to(self.device), self._noise(o, self.frames))
         kept = (level == 0).nonzero().flatten().tolist()
         return self._video(*self._walk(x, plan, o, self._generator(o)), o, given[kept], kept)
@@ -379,7 +384,7 @@ class Pipeline:
         if stairs != 1 and (o.method != "vector" or o.stagger): raise ValueError(f"chunk is {chunk}, but method {o.method!r} with stagger {o.stagger} works in blocks of {N - M} (chunk=None)")
         if o.method == "windows": raise ValueError("method is 'windows', which makes a video at once: a stream has no end")
         if M == 0 and (o.history != 1 or o.context): raise ValueError(f"history is {o.history} and context {o.context}, but overlap is 0: there are no frames to guide by")
-        start, turn = rolling(math.ceil(o.steps / max(1, stairs)) * max(1, stairs), N, M, chunk, self.schedule.T)
+        start, turn = rolling(self._times(o, math.ceil(o.steps / max(1, stairs)) * max(1, stairs)), N, M, chunk, self.schedule.T)
         self._labels(o)
         mask = torch.arange(N) < M
 

@@ -32,18 +32,19 @@ def ptss(
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-016
 def ramp(
-    steps: int,      # S, number of steps, 1..T
-    T: int = 1000,   # where it starts
-) -> Tensor:         # (S + 1,) long, from T down to 0
+    steps: int | Tensor,  # S, number of steps, 1..T; or the timesteps themselves, (S + 1,) long, which come back (`Schedule.log_snr_ramp`)
+    T: int = 1000,        # where it starts
+) -> Tensor:              # (S + 1,) long, from T down to 0
     "Timesteps of a standard sampler: equal strides from T to 1, then 0 (the published code's respacing). Raises ValueError unless 1 <= steps <= T."
+    if isinstance(steps, Tensor): return steps
     if not 1 <= steps <= T: raise ValueError(f"steps is {steps}, but may be 1 to T = {T}")
     return torch.cat([torch.linspace(T, 1, steps, dtype=torch.float64).round().long(), torch.zeros(1, dtype=torch.long)])
 
 def uniform(
-    steps: int,      # S
-    frames: int,     # N
-    T: int = 1000,   # where it starts
-) -> Tensor:         # (S + 1, N) long
+    steps: int | Tensor,  # S, or the timesteps, as in `ramp`
+    frames: int,          # N
+    T: int = 1000,        # where it starts
+) -> Tensor:              # (S + 1, N) long
     "Standard generation: one ramp for all frames, tau(t) = [t, ..., t]."
     return ramp(steps, T)[:, None].repeat(1, frames)
 
@@ -91,7 +92,7 @@ def start_at(
     return torch.cat([low[:1], low[1:][(low.diff(dim=0) != 0).any(1)]])
 
 def progressive(
-    steps: int,           # S
+    steps: int | Tensor,  # S, or the timesteps, as in `ramp`
     frames: int,          # N
     slope: float = 0.1,   # how much faster each further frame is noised
     T: int = 1000,        # where the last frames start
@@ -101,19 +102,20 @@ def progressive(
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-026
 def rolling(
-    steps: int,      # S, from noise to clean, in all
-    frames: int,     # N, the window
-    held: int = 0,   # clean frames at its front
-    chunk: int = 1,  # frames on a stair; divides N - held
-    T: int = 1000,   # the level at which new frames enter
+    steps: int | Tensor,  # S, from noise to clean, in all; or the timesteps, as in `ramp`
+    frames: int,          # N, the window
+    held: int = 0,        # clean frames at its front
+    chunk: int = 1,       # frames on a stair; divides N - held
+    T: int = 1000,        # the level at which new frames enter
 ) -> tuple[Tensor, Tensor]:  # start, (S - s + 1, N) long, and a turn of s = S chunk / (N - held) rows, (s + 1, N) long
     "Endless video: the plan that builds a staircase of noise, and the turn that moves all frames down by one stair. Raises ValueError when the sizes do not fit."
     free = frames - held
     if held < 0 or free < 1: raise ValueError(f"held is {held}, but may be 0 to {frames - 1} of {frames} frames")
     if chunk < 1 or free % chunk: raise ValueError(f"chunk is {chunk}, but must divide the {free} frames that are not held")
-    stairs = free // chunk
+    stairs, levels = free // chunk, ramp(steps, T).flip(0)
+    steps = len(levels) - 1
     if steps % stairs: raise ValueError(f"steps is {steps}, but must be a multiple of the {stairs} stairs")
-    levels, turn = ramp(steps, T).flip(0), steps // stairs
+    turn = steps // stairs
     place = torch.cat([torch.zeros(held, dtype=torch.long), (torch.arange(free) // chunk + 1) * turn])   # (N,) where a turn begins, as a row of `levels`
     def rows(above): return levels[((place + above[:, None]) * (place > 0)).clamp(0, steps)]
     return rows(torch.arange(steps - turn, -1, -1)), rows(torch.arange(0, -turn - 1, -1))
