@@ -155,6 +155,7 @@ def apart(a: Tensor, b: Tensor) -> float:
 @torch.no_grad()
 def forward_rows(s: Subject, rounds: int = 5, compiled: bool = True) -> list[dict]:   # rows of a table, see `Subject.row`
     "Forward passes."
+    torch.compiler.reset()              # no graphs of networks that were measured before
     ours = s.inference()
     calls = {"vector t": lambda: ours(s.x, s.t), "scalar t": lambda: ours(s.x, s.t[:, 0])}
     if compiled: fast = s.inference(compiled=True); calls["vector t, compiled"] = lambda: fast(s.x, s.t)
@@ -194,6 +195,7 @@ def training_step(net: nn.Module, x: Tensor, t: Tensor, autocast: Callable, as_s
 
 def training_rows(s: Subject, rounds: int = 3, compiled: bool = True) -> list[dict]:
     "Training steps. (They change the subject's weights.)"
+    torch.compiler.reset()
     calls = {"training step": training_step(copy.deepcopy(s.net), s.x, s.t, s.autocast)}
     if compiled: fast = copy.deepcopy(s.net); fast.compile(); calls["training step, compiled"] = training_step(fast, s.x, s.t, s.autocast)
     if s.theirs: calls["training step, published, as shipped"] = training_step(s.theirs, s.x, s.t, lambda: torch.autocast(s.device, enabled=False), as_shipped=True)
@@ -202,6 +204,7 @@ def training_rows(s: Subject, rounds: int = 3, compiled: bool = True) -> list[di
 
 def sampling_rows(s: Subject, steps: int = 50, rounds: int = 3, compiled: bool = True) -> list[dict]:
     "Samples by DDIM from noise, one timestep for all frames."
+    torch.compiler.reset()
     plan, title = uniform(steps, s.about["frames"]), f"DDIM-{steps} sample"
     if s.theirs:
         theirs, at = published_ddim(s.repository, s.theirs, steps)

@@ -166,6 +166,7 @@ class VideoDiT(nn.Module):
 
     def compile(self, **options) -> "VideoDiT":   # options of `torch.compile`
         "Compile in place, block by block: one graph serves all spatial blocks and one all temporal ones, so a deep network compiles as fast as a shallow one, and weights keep their names."
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)   # of all networks together: blocks of another size or batch are graphs of their own
         for block in self.blocks: block.compile(**options)
         return self
 
