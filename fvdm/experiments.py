@@ -28,7 +28,7 @@ from .data import Latents, open_dataset, provenance, sha256, write_whole
 from .metrics import DETECTORS, Detector, Protocol, bootstrap, codec_features, frechet_distance, gather, interval, load_detector, load_statistics, psnr, save_statistics, ssim
 from .metrics import measure as measure_videos
 from .objective import losses
-from .samplers import begin, sample
+from .samplers import SPACINGS, begin, sample
 from .sde import Schedule
 from .tasks import Pipeline
 from .training import Busy, Config, build, checkpoints, encode_dataset, fast_dtype, load_network, network_folder, preset, sole_user, step_generator, train
@@ -97,7 +97,7 @@ def generate(
     shape: tuple,                 # (N, C, h, w)
     seed: int,                    # of the starting noise: the same for all arms
     solver: str = "ddim",         # a name in `fvdm.samplers.SOLVERS`
-    spacing: str = "linear",      # of the steps: "linear" in tau, or in "log-snr"
+    spacing: str = "linear",      # a name in `fvdm.samplers.SPACINGS`
     cfg: float = 1.,              # classifier-free guidance, where the network has labels (which go round)
     batch: int = 32,              # clips at a time
     given: Tensor | None = None,  # (clips, N, C, h, w): its first frames are animated; None: standard generation
@@ -106,7 +106,7 @@ def generate(
     "Standard generation, or image-to-video."
     device = next(net.parameters()).device
     dtype, out = fast_dtype(device), []
-    plan = uniform(Schedule().log_snr_ramp(steps) if spacing == "log-snr" else steps, shape[0])
+    plan = uniform(SPACINGS[spacing](Schedule(), steps), shape[0])
     if given is not None: plan = hold(plan, 0)
     for i in tqdm(range(0, clips, batch), desc=progress, leave=False, disable=not progress, mininterval=5):
         n, g = min(batch, clips - i), step_generator(seed, i, rank=2)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from .codecs import FILES, Codec, Identity, load_codec
 from .data import IMAGE_FILES, fit, index_unit, read_frames, read_image, write_whole
 from .dit import VideoDiT
-from .samplers import SOLVERS, Windows, invert, replacement, sample, shuffled_noise
+from .samplers import SOLVERS, SPACINGS, Windows, invert, replacement, sample, shuffled_noise
 from .sde import Schedule, append_dims
 from .training import fast_dtype, load_network, network_folder, step_generator
 from .vtv import delay, frame_mask, hold, retrace, rolling, start_at, uniform
@@ -158,7 +158,7 @@ class Sampling:
 
     def __post_init__(self):
         if not 1 <= self.steps <= 1000: raise ValueError(f"steps is {self.steps}, but may be 1 to 1000")
-        for name, kinds in (("solver", SOLVERS), ("spacing", ("linear", "log-snr")), ("method", METHODS)):
+        for name, kinds in (("solver", SOLVERS), ("spacing", SPACINGS), ("method", METHODS)):
             if getattr(self, name) not in kinds: raise ValueError(f"{name} is {getattr(self, name)!r}, but may be one of: {', '.join(kinds)}")
         for name in ("eta", "blend"):
             if not 0 <= getattr(self, name) <= 1: raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 to 1")
@@ -243,9 +243,9 @@ class Pipeline:
         "Source of the steps' noise."
         return torch.Generator(self.device).manual_seed(step_generator(o.seed, turn, rank=1).initial_seed())
 
-    def _times(self, o: Sampling, steps: int | None = None) -> int | Tensor:
+    def _times(self, o: Sampling, steps: int | None = None) -> Tensor:
         "The timesteps of a plan, for `fvdm.vtv`."
-        return self.schedule.log_snr_ramp(steps or o.steps) if o.spacing == "log-snr" else steps or o.steps
+        return SPACINGS[o.spacing](self.schedule, steps or o.steps)
 
     def _walk(self, x: Tensor, plan: Tensor, o: Sampling, g: torch.Generator, net=None, **more) -> tuple[Tensor, int]:
         "Run a plan; the video, and how often the network was asked for each."
