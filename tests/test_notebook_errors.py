@@ -1,4 +1,7 @@
 """Bad parameters of a reproduction notebook: an error that names the thing and what is allowed, and nothing written."""
+import ast
+import json
+
 import pytest
 
 from conftest import ROOT
@@ -15,3 +18,12 @@ def test_bad_parameter(notebook, parameters, words, tmp_path):
         papermill.execute_notebook(ROOT / f"nbs/{notebook}.ipynb", tmp_path / "out.ipynb", {"out": str(tmp_path / "report"), **parameters}, kernel_name="python3", progress_bar=False)
     assert error.value.ename == "ValueError" and words in error.value.evalue
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("file", sorted(f.name for f in (ROOT / "nbs").glob("*.ipynb") if '"parameters"' in f.read_text()))
+def test_every_parameter_is_in_the_help(file):
+    "papermill --help-notebook reads the parameters' cell line by line, and leaves out a line with a second equals sign."
+    cell = next(c for c in json.loads((ROOT / "nbs" / file).read_text())["cells"] if "parameters" in c["metadata"].get("tags", ()))
+    written = [node.targets[0].id for node in ast.parse("".join(cell["source"])).body]
+    found = papermill.inspect_notebook(ROOT / "nbs" / file)
+    assert list(found) == written and all(p["help"] for p in found.values())
