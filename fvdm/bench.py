@@ -26,16 +26,19 @@ from .vtv import uniform
 # %% ../nbs/11_bench.ipynb #11_bench-005
 def alternating(
     calls: dict[str, Callable[[], object]],  # what to time
-    rounds: int = 5,                         # each is called so often, in turn
+    rounds: int = 5,                         # each is called so often, in turn; if more than once, on for two seconds: fast calls are noisy
     warm: int = 1,                           # calls before, not timed
 ) -> dict[str, float]:                       # seconds of each: the median
     "Time calls in turn."
     wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     spent = {k: [] for k in calls}
-    for i in range(-warm, rounds):
+    for _ in range(warm):
+        for call in calls.values(): call()
+    start = time.perf_counter()
+    while len(spent[next(iter(calls))]) < rounds or rounds > 1 and time.perf_counter() - start < 2:
         for name, call in calls.items():
             wait(); began = time.perf_counter(); call(); wait()
-            if i >= 0: spent[name].append(time.perf_counter() - began)
+            spent[name].append(time.perf_counter() - began)
     return {k: sorted(v)[len(v) // 2] for k, v in spent.items()}
 
 def limits(
