@@ -14,7 +14,7 @@ NOTEBOOKS := $(basename $(notdir $(shell grep -l '"parameters"' nbs/*.ipynb)))
 NB     ?= $(NOTEBOOKS)
 OUT    ?= reports
 JOBS   ?= 2
-RUNS   := $(NB:%=run-%)
+RUNS   := $(patsubst %,run-%,$(filter zero_shot,$(NB)) $(filter-out zero_shot,$(NB)))   # the longest first
 ALONE  := $(if $(filter smoke,$(PRESET)),,run-performance)
 BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 

@@ -553,8 +553,9 @@ def write_report(
     "Write a report, the page last."
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, figure in (figures or {}).items():
-        figure.savefig(folder / f"{stem}{suffix}.png", dpi=150)
-        if not figure.axes or not any(ax.images for ax in figure.axes): figure.savefig(folder / f"{stem}{suffix}.svg", metadata={"Date": None})     # drawings; photographs stay PNG
+        drawing = not any(ax.images for ax in figure.axes)
+        figure.savefig(folder / f"{stem}{suffix}.png", dpi=150 if drawing else 100)
+        if drawing: figure.savefig(folder / f"{stem}{suffix}.svg", metadata={"Date": None})     # photographs stay PNG
     for suffix, table in (tables or {}).items(): table.to_csv(folder / f"{stem}{suffix}.csv", index=False)
     write_whole(folder / f"{stem}.config.json", json.dumps((record or {}) | {"reported by": provenance()}, indent=1) + "\n")
     write_whole(folder / f"{stem}.md", page.rstrip() + "\n")
