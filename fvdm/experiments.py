@@ -196,7 +196,7 @@ class Cell:
 QUICK_P, STUDY_P = (0., .2, 1.), (0., .05, .1, .2, .5, .8, 1.)
 SCALES = {"smoke": ("cpu-nano/4", "cpu-micro/4"), "quick": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"), "scratch": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"),
           "study": ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2", "FVDM-S/2"), "paper": ("FVDM-S/2", "FVDM-B/2", "FVDM-L/2", "FVDM-XL/2")}
-QUICK_STEPS = {"table1": 300, "ablation_scale": 500}      # eight networks, and networks from scratch, in minutes
+QUICK_STEPS = {"table1": 300, "ablation_scale": 350}      # eight networks, and networks from scratch, in minutes
 FOUR = ("faceforensics", "skytimelapse", "ucf101", "taichi")
 
 @dataclass(frozen=True)
