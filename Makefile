@@ -14,7 +14,8 @@ NOTEBOOKS := $(basename $(notdir $(shell grep -l '"parameters"' nbs/*.ipynb)))
 NB     ?= $(NOTEBOOKS)
 OUT    ?= reports
 JOBS   ?= 2
-RUNS   := $(patsubst %,run-%,$(filter zero_shot,$(NB)) $(filter-out zero_shot,$(NB)))   # the longest first
+FIRST  := zero_shot table1 ablation_schedule   # the longest first
+RUNS   := $(patsubst %,run-%,$(foreach n,$(FIRST),$(filter $n,$(NB))) $(filter-out $(FIRST),$(NB)))
 ALONE  := $(if $(filter smoke,$(PRESET)),,run-performance)
 BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 
@@ -44,7 +45,7 @@ $(RUNS): run-%:
 install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e ".[dev]"
 	@touch $@
 
 check: install

@@ -196,7 +196,7 @@ class Cell:
 QUICK_P, STUDY_P = (0., .2, 1.), (0., .05, .1, .2, .5, .8, 1.)
 SCALES = {"smoke": ("cpu-nano/4", "cpu-micro/4"), "quick": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"), "scratch": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"),
           "study": ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2", "FVDM-S/2"), "paper": ("FVDM-S/2", "FVDM-B/2", "FVDM-L/2", "FVDM-XL/2")}
-QUICK_STEPS = {"table1": 300, "ablation_scale": 350}      # eight networks, and networks from scratch, in minutes
+QUICK_STEPS = {"table1": 200, "ablation_scale": 250}      # eight networks, and networks from scratch, in minutes
 FOUR = ("faceforensics", "skytimelapse", "ucf101", "taichi")
 
 @dataclass(frozen=True)
@@ -436,7 +436,7 @@ def run_experiment(
     budget: float | None = None,   # seconds for all cells together
     fresh: bool = False,           # compute again what is kept
 ) -> list[dict]:                   # results, in the cells' order; those that the budget did not reach are missing
-    "Run the cells of an experiment, one after the other; what another process has is left to it, and waited for at the end."
+    "Run the cells of an experiment, one after the other; a network that another process trains, or a data set that it encodes, is left to it, and waited for at the end."
     results, place, started = results or home() / "reports/results", home(), time.perf_counter()
     done, benches, order = {}, {}, list(cells)
     with tqdm(total=len(cells), desc="cells") as bar:
@@ -445,8 +445,10 @@ def run_experiment(
             left = None if budget is None else budget - (time.perf_counter() - started)
             if left is not None and left <= 0 and not kept: continue
             data = (cell.config.dataset, cell.config.data_path)
-            if not kept and data not in benches: benches = {data: prepare(cell, tools, place / "cache")}    # one data set at a time in memory
-            try: result = run_cell(cell, benches.get(data), results, place / "runs", left, fresh)
+            try:
+                if not kept and data not in benches:
+                    with sole_user(place / "cache/preparing" / cell.config.dataset): benches = {data: prepare(cell, tools, place / "cache")}   # one data set at a time in memory
+                result = run_cell(cell, benches.get(data), results, place / "runs", left, fresh)
             except Busy:
                 if turn >= len(cells): bar.set_postfix_str("waiting for another process"); time.sleep(2)
                 order.append(cell)
