@@ -61,7 +61,7 @@ class Evaluation:
 
 EVALUATIONS = {           # points clips  real  ddim
     "smoke":   Evaluation(  1,    80,    80,    2, probe=8, tasks=1),
-    "quick":   Evaluation(  1,   128,   256,   25),
+    "quick":   Evaluation(  1,   128,   256,   20, tasks=8),
     "scratch": Evaluation(  2,   192,   512,   25, tasks=24),
     "study":   Evaluation(  4,  1024,  2048,   50, probe=512, tasks=64),
     "paper":   Evaluation(  4,  2048,  2048,   50, probe=512, tasks=64, cfg=7., store="jpeg75"),
@@ -196,7 +196,7 @@ class Cell:
 QUICK_P, STUDY_P = (0., .2, 1.), (0., .05, .1, .2, .5, .8, 1.)
 SCALES = {"smoke": ("cpu-nano/4", "cpu-micro/4"), "quick": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"), "scratch": ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4"),
           "study": ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2", "FVDM-S/2"), "paper": ("FVDM-S/2", "FVDM-B/2", "FVDM-L/2", "FVDM-XL/2")}
-QUICK_STEPS = {"table1": 200, "ablation_scale": 250}      # eight networks, and networks from scratch, in minutes
+QUICK_STEPS = {"table1": 150, "ablation_scale": 200}      # eight networks, and networks from scratch, in minutes
 FOUR = ("faceforensics", "skytimelapse", "ucf101", "taichi")
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Config:
 #              data             model           size  clips   steps  batch   lr   warmup cooldown interval  init          what it is for
 _TABLE = {
   "smoke":  ("faces",         "cpu-nano/2",     64,     48,      6,   4,   1e-3,    2,      0.,      1,   None),       # seconds: proves that the path runs
-  "quick":  ("faces",         "cpu-micro/4",    64,    512,   1000,   8,   1e-3,   50,      .3,      1,   "faces-scalar"),  # minutes on two cores, from the shipped scalar network
+  "quick":  ("faces",         "cpu-micro/4",    64,    512,    800,   8,   1e-3,   50,      .3,      1,   "faces-scalar"),  # minutes on two cores, from the shipped scalar network
   "scratch":("faces",         "cpu-micro/4",    64,   4000,   2000,   8,   2e-3,  100,      .4,      1,   None),       # four minutes a run on one core: trained from scratch, as the paper does
   "study":  ("faces",         "cpu-mini/2",     64,   8192,  20000,  32,   5e-4,  500,      .2,      1,   None),       # one GPU of the H100's class, minutes a run
   "paper":  ("faceforensics", "FVDM-B/2",      256,  10000, 200000,   3,   1e-4,    0,      0.,      3,   None),       # section 3.2's ablations
