@@ -152,12 +152,12 @@ def read_image(
 def _pictures(unit: Unit, wanted: np.ndarray) -> dict[int, np.ndarray]:
     "Frame number -> (H, W, 3) uint8, for sorted, distinct numbers of a video file."
     from av.video.reformatter import VideoReformatter
-    to_rgb = VideoReformatter().reformat                                # one for all frames: making it costs more than using it
+    to_rgb = VideoReformatter().reformat                                # one for all frames, in this thread: making it, or more threads, costs more than using it
     number, final, found = {int(unit.times[n]): int(n) for n in wanted}, int(unit.times[wanted[-1]]), {}
     timed = len(unit.keys) > 0
     for i, frame in enumerate(decode_from(unit.path, unit.keys, int(unit.times[wanted[0]])) if timed else decode(unit.path)):
         time = frame.pts if timed else i
-        if time in number and not frame.is_corrupt: found[number[time]] = np.rot90(to_rgb(frame, format="rgb24").to_ndarray(), round(frame.rotation / 90))
+        if time in number and not frame.is_corrupt: found[number[time]] = np.rot90(to_rgb(frame, format="rgb24", threads=1).to_ndarray(), round(frame.rotation / 90))
         if time >= final: break
     return found
 
