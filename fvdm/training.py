@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset', 'encode_dataset', 'step_generator', 'draw', 'fast_dtype',
-           'learning_rate', 'build', 'network_folder', 'load_network', 'checkpoints', 'write_checkpoint',
-           'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot', 'restore_optimizer', 'spread',
-           'differences', 'open_log', 'Busy', 'sole_user', 'any_of', 'train', 'requirements', 'Signals', 'main']
+           'learning_rate', 'build', 'build_optimizer', 'network_folder', 'load_network', 'checkpoints',
+           'write_checkpoint', 'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot',
+           'restore_optimizer', 'spread', 'differences', 'open_log', 'Busy', 'sole_user', 'any_of', 'train',
+           'requirements', 'Signals', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
 import argparse, csv, json, math, os, re, shutil, signal, threading, time, warnings
@@ -45,7 +46,8 @@ class Config:
     steps: int = 1000               # optimizer steps
     batch: int = 8                  # clips a step, over all devices and micro-batches
     accumulate: int = 1             # micro-batches a step: the same gradients with less memory
-    lr: float = 1e-3                # of AdamW, constant between warm-up and cool-down (the paper: 1e-4)
+    optimizer: str = "adamw"        # "adamw" (the paper's), or "muon": orthogonalized updates of matrices, AdamW for the rest
+    lr: float = 1e-3                # constant between warm-up and cool-down (the paper: 1e-4)
     warmup: int = 50                # steps of linear warm-up (the paper: 0)
     cooldown: float = 0.0           # last share of the steps, over which lr falls linearly to 0 (the paper: 0)
     clip_grad: float = 1.0          # largest gradient norm; 0: never clipped
@@ -61,6 +63,7 @@ class Config:
     def __post_init__(self):
         if not 0 <= self.p <= 1: raise ValueError(f"p is {self.p}, but a probability is in [0, 1]")
         if self.per not in ("sample", "batch"): raise ValueError(f"per is {self.per!r}, but may be 'sample' or 'batch'")
+        if self.optimizer not in ("adamw", "muon"): raise ValueError(f"optimizer is {self.optimizer!r}, but may be 'adamw' or 'muon'")
         if self.precision not in ("auto", "bf16", "fp32"): raise ValueError(f"precision is {self.precision!r}, but may be 'auto', 'bf16' or 'fp32'")
         if bad := [k for k in ("frames", "interval", "clips", "steps", "batch", "accumulate") if getattr(self, k) < 1]: raise ValueError(f"{bad[0]} is {getattr(self, bad[0])}, but must be at least 1")
         if not 0 <= self.cooldown <= 1: raise ValueError(f"cooldown is {self.cooldown}, but a share is in [0, 1]")
@@ -153,6 +156,14 @@ def build(
         torch.manual_seed(config.seed)
         net = create_model(config.model, in_channels=latents.shape[1], input_size=latents.shape[-1], num_frames=latents.shape[0], num_classes=len(latents.classes) if config.labels else None, gradient_checkpointing=config.checkpointing)
     return net.load_reference(load_network(config.init).state_dict()) if config.init else net
+
+def build_optimizer(config: Config, net: VideoDiT) -> torch.optim.Optimizer:
+    "The paper's AdamW without weight decay; or timm's Muon (Jordan et al. 2024), whose updates are scaled to AdamW's size (Liu et al. 2025), so that `lr` means the same."
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    if config.optimizer == "adamw": return torch.optim.AdamW(parameters, config.lr, weight_decay=0., fused=True)
+    mend_torchvision()
+    from timm.optim import Muon
+    return Muon(parameters, config.lr, weight_decay=0., nesterov=True)
 
 def network_folder(
     name: str | Path,  # a shipped network ("faces"), a folder with config.json and model.safetensors (a training run's is one), or, if `hub`, "owner/model"
@@ -251,7 +262,7 @@ def gathered(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def snapshot(net, ema, optimizer) -> dict[str, dict[str, Tensor]]:
     "All tensors of a checkpoint: \"model\", \"ema\", \"optimizer\"."
-    slots = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
+    slots = {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items() if isinstance(v, Tensor)}   # Muon's flags follow from the shapes
     return {"model": gathered(net.state_dict()), "ema": gathered(ema.state_dict()), "optimizer": gathered(slots)}
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Tensor]) -> None:
@@ -277,7 +288,8 @@ def spread(net: VideoDiT, devices: int, kind: str) -> VideoDiT:
 
 def differences(config: Config, facts: dict) -> list[str]:
     "What differs between a configuration and a checkpoint's, of all that decides the numbers; the number of steps may."
-    return [f"{k} was {facts['config'].get(k)!r} and is {v!r}" for k, v in asdict(config).items() if k not in ("steps", "data_path") and facts["config"].get(k) != v]
+    saved = asdict(Config()) | facts["config"]                                       # a setting that came later was at its default
+    return [f"{k} was {saved.get(k)!r} and is {v!r}" for k, v in asdict(config).items() if k not in ("steps", "data_path") and saved.get(k) != v]
 
 # %% ../nbs/09_training.ipynb #09_trainin-019
 LOG = ("step", "loss", "mse", "vb_bits", "grad_norm", "lr", "clips_per_s", "data_wait", "skipped", "seconds")
@@ -348,7 +360,7 @@ def train(
             ema.module.load_state_dict(state["ema"])
             step, seconds, skipped = facts["step"], facts["seconds"], facts["skipped"]
         if shard: net, ema.module = spread(net, devices, accelerator.device.type), spread(ema.module, devices, accelerator.device.type)
-        optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], config.lr, weight_decay=0., fused=True)
+        optimizer = build_optimizer(config, net)
         if step: restore_optimizer(optimizer, state["optimizer"])
         if config.compile: net.compile()
         wrapped, optimizer = (net, optimizer) if shard else accelerator.prepare(net, optimizer)
