@@ -52,7 +52,7 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    "Attention; on a CPU in float32, since PyTorch's backward pass of bfloat16 attention is ten times slower there."
+    "Attention, (..., L, d) each; on a CPU in float32, where PyTorch's backward pass in bfloat16 is up to ten times slower."
     if q.device.type != "cpu" or q.dtype == torch.float32: return scaled_dot_product_attention(q, k, v)
     with torch.autocast("cpu", enabled=False): return scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
 
