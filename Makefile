@@ -42,7 +42,7 @@ $(RUNS): run-%:
 	@mkdir -p $(OUT)
 	@test -f nbs/$*.ipynb || { echo "NB is '$*', but may be one of: $(NOTEBOOKS)"; exit 2; }
 	$(BIN)/papermill nbs/$*.ipynb $(OUT)/.$*.part.ipynb -k python3 -p preset $(PRESET) -p out $(OUT) $(ARGS) --log-output --no-progress-bar
-	@mv $(OUT)/.$*.part.ipynb $(OUT)/$*.ipynb && echo "$(OUT)/$*.ipynb"
+	@$(BIN)/python scripts/place_report.py $(OUT)/.$*.part.ipynb $(OUT)/$*.ipynb
 
 install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt

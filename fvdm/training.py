@@ -352,7 +352,7 @@ def train(
         net = build(config, latents).to(accelerator.device)
         ema = ModelEmaV3(net, config.ema, use_warmup=True)
         ema.module.eval().requires_grad_(False)
-        step, seconds, skipped, made_by, precision = 0, 0., 0, provenance(), config.precision
+        step, seconds, skipped, made_by, facts = 0, 0., 0, provenance(), {}
         if folder and (found := newest_checkpoint(folder)):
             facts, state = found
             if not resume: raise ValueError(f"{folder} holds a run at step {facts['step']}; choose another folder, or let it resume")
@@ -360,12 +360,12 @@ def train(
             net.load_state_dict(state["model"])
             ema.module.load_state_dict(state["ema"])
             step, seconds, skipped = facts["step"], facts["seconds"], facts["skipped"]
-            if precision == "auto": precision = facts.get("precision", "auto")           # what it began with, wherever it goes on
         if shard: net, ema.module = spread(net, devices, accelerator.device.type), spread(ema.module, devices, accelerator.device.type)
-        if config.precision == "auto":
+        precision = config.precision
+        if precision == "auto":
             faster = "fp32" if any_of(accelerator, fast_dtype(accelerator.device) == torch.float32) else "bf16"
-            if precision == "auto": precision = faster
-            elif main and precision != faster: warnings.warn(f"{folder} holds a run that computes in {precision}, and goes on in it; {faster} is the faster here: precision={faster!r} with override changes over")
+            precision = facts.get("precision", faster)                                   # what it began with, wherever it goes on
+            if main and precision != faster: warnings.warn(f"{folder} holds a run that computes in {precision}, and goes on in it; {faster} is the faster here: precision={faster!r} with override changes over")
         dtype = DTYPES[precision]
         optimizer = build_optimizer(config, net)
         if step: restore_optimizer(optimizer, state["optimizer"])
