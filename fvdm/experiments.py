@@ -385,7 +385,7 @@ def trained(
     net, step, seconds = train(config, bench.latents, run / "training", cell.at, keep, save_every=max(1, config.steps // (2 * cell.evaluation.points)), budget=budget)
     if step < config.steps: return None
     with open(run / "training" / "log.csv") as f: log = [{k: float(row[k]) for k in ("step", "mse", "vb_bits")} for row in csv.DictReader(f)]
-    facts = {"seconds": round(seconds, 1), "parameters": sum(p.numel() for p in net.parameters()), "curve": log[::-max(1, len(log) // 50)][::-1], **provenance()}
+    facts = {"seconds": round(seconds, 1), "parameters": sum(p.numel() for p in net.parameters()), "precision": json.loads((checkpoints(run / "training")[-1] / "state.json").read_text())["precision"], "curve": log[::-max(1, len(log) // 50)][::-1], **provenance()}
     write_whole(done, json.dumps(facts))
     for folder in checkpoints(run / "training"): shutil.rmtree(folder)
     return facts
@@ -495,7 +495,7 @@ def origins(results: list[dict]):        # -> DataFrame, a row for each cell
     "Which cells were computed now, which are kept, and by what each was computed."
     import pandas as pd
     return pd.DataFrame([{"cell": r["name"], "": ("kept" if r["code"] == code_hash() else "kept, by earlier code") if r["kept"] else "computed now", "date": r["date"], "device": r["device"], "commit": r["commit"],
-                          "training, s": r["training"].get("seconds"), "measuring, s": round(sum(p["evaluation_seconds"] for p in r["points"]))} for r in results]).set_index("cell")
+                          "precision": r["training"].get("precision"), "training, s": r["training"].get("seconds"), "measuring, s": round(sum(p["evaluation_seconds"] for p in r["points"]))} for r in results]).set_index("cell")
 
 def computed_by(results: list[dict]) -> str:
     "What computed the cells, for a report's last line: every device, PyTorch, commit and date among them."

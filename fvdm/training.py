@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,18 +127,20 @@ def draw(
                     torch.cat([ptss(B // devices, N, config.p, per="batch", generator=step_generator(config.seed, step, rank + 1)) for rank in range(devices)]))
     return drawn | latents.chances(B, g)
 
+@cache
 def fast_dtype(
     device: torch.device | str,  # where training runs
     size: int = 256,             # edge of the trial product
 ) -> torch.dtype:                # bfloat16 or float32
-    "bfloat16 where a trial product is at least as fast in it, else float32: a CPU without AVX-512 or AMX emulates it, a hundred times slower."
+    "bfloat16 where a trial product is at least as fast in it, else float32: a CPU without AVX-512 or AMX emulates it, a hundred times slower. Tried once in a process, so that all its runs compute alike."
     def seconds(dtype):
         a = torch.ones(size, size, dtype=dtype, device=device)
         (a @ a).sum().item()
         start = time.perf_counter()
         (a @ a @ a).sum().item()
         return time.perf_counter() - start
-    return torch.bfloat16 if min(seconds(torch.bfloat16) for _ in range(3)) <= min(seconds(torch.float32) for _ in range(3)) else torch.float32
+    trials = [(seconds(torch.bfloat16), seconds(torch.float32)) for _ in range(5)]      # by turns: what else the machine does slows both
+    return torch.bfloat16 if min(b for b, _ in trials) <= min(f for _, f in trials) else torch.float32
 
 def learning_rate(config: Config, step: int) -> float:
     "Linear warm-up, constant, linear cool-down."
