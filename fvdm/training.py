@@ -462,11 +462,12 @@ def requirements(
         own = {p.untyped_storage()._cdata for p in net.parameters()}
         def note(a): kept[a.untyped_storage()._cdata] = a.untyped_storage().nbytes(); return a
         with FlopCounterMode(display=False) as counter, saved_tensors_hooks(note, lambda a: a): net(x, t).sum().backward()
-    parameters = sum(p.numel() for p in net.parameters())
-    activations = local * sum(n for k, n in kept.items() if k not in own)
+    parameters, shared = sum(p.numel() for p in net.parameters()), devices if shard else 1
+    moments = sum(p.numel() * (1 if config.optimizer == "muon" and p.ndim > 1 else 2) for p in net.parameters() if p.requires_grad)
+    saved, activations = 4 * (2 * parameters + moments) / 2**30, local * sum(n for k, n in kept.items() if k not in own) / 2**30
     return {"parameters, million": parameters / 1e6, "work a step, TFLOP": counter.get_total_flops() * config.batch / 1e12, "work in all, PFLOP": counter.get_total_flops() * config.batch * config.steps / 1e15,
-            "memory: weights, gradients, Adam, EMA, GiB": 20 * parameters / 2**30 / (devices if shard else 1), "memory: activations in fp32, GiB": activations / 2**30,
-            "disk: a checkpoint, GiB": 16 * parameters / 2**30, "disk: checkpoints, GiB": 16 * parameters * (keep + 1) / 2**30, "disk: latents, GiB": config.clips * config.frames * channels * side**2 * 2 * (1 + (config.dataset in ("faceforensics", "ucf101", "taichi"))) / 2**30}
+            "memory: weights, gradients, optimizer, EMA, GiB": (saved + 4 * parameters / 2**30) / shared, "memory: activations in fp32, GiB": activations, "memory: of the host, for a checkpoint under way, GiB": saved,
+            "disk: a checkpoint, GiB": saved, "disk: checkpoints, GiB": saved * (keep + 1), "disk: latents, GiB": config.clips * config.frames * channels * side**2 * 2 * (1 + (config.dataset in ("faceforensics", "ucf101", "taichi"))) / 2**30}
 
 # %% ../nbs/09_training.ipynb #09_trainin-044
 STOPPED = 75   # EX_TEMPFAIL: saved, run again to go on
