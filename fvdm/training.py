@@ -7,7 +7,7 @@ __all__ = ['DTYPES', 'PRESETS', 'WEIGHTS', 'LOG', 'STOPPED', 'Config', 'preset',
            'fast_dtype', 'learning_rate', 'build', 'build_optimizer', 'network_folder', 'load_network', 'checkpoints',
            'write_checkpoint', 'read_checkpoint', 'newest_checkpoint', 'Saver', 'gathered', 'snapshot',
            'restore_optimizer', 'spread', 'differences', 'open_log', 'Busy', 'sole_user', 'any_of', 'train',
-           'requirements', 'Signals', 'main']
+           'requirements', 'Signals', 'dry_run', 'main']
 
 # %% ../nbs/09_training.ipynb #09_trainin-002
 import argparse, csv, json, math, os, re, shutil, signal, threading, time, warnings
@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 import fvdm
 from .codecs import Codec, load_codec, mend_torchvision
-from .data import Latents, encode, open_dataset, provenance, sha256, write_whole
+from .data import LAYOUTS, WORLDS, Latents, encode, open_dataset, provenance, sha256, write_whole
 from .dit import VideoDiT, create_model
 from .objective import losses
 from .vtv import ptss
@@ -445,9 +445,9 @@ def train(
 # %% ../nbs/09_training.ipynb #09_trainin-040
 def requirements(
     config: Config,
-    channels: int = 4,        # of the latents
-    factor: int = 8,          # pixels to a latent, along an edge
+    shape: tuple[int, ...] | None = None,  # (N, C, h, w) of the latents; None: 4 channels, an eighth of the pixels along an edge
     classes: int | None = None,  # None: unconditional
+    stochastic: bool = False, # are the latents' standard deviations kept too
     devices: int = 1,         # that share the batch
     keep: int = 2,            # checkpoints that stay
     shard: bool = False,      # are weights and optimizer spread over the devices
@@ -455,19 +455,20 @@ def requirements(
     "Parameters, work, memory and disk of a run. Work counts a multiply-add as 2; memory is an estimate for one device, disk is exact up to headers."
     from torch.utils.flop_counter import FlopCounterMode
     from torch.autograd.graph import saved_tensors_hooks
-    local, kept, side = max(1, config.batch // devices // config.accumulate), {}, config.size // factor
+    local, kept = max(1, config.batch // devices // config.accumulate), {}
+    frames, channels, side, _ = shape = shape or (config.frames, 4, config.size // 8, config.size // 8)
     with torch.device("meta"):
-        net = create_model(config.model, in_channels=channels, input_size=side, num_frames=config.frames, num_classes=classes, gradient_checkpointing=config.checkpointing).train()
-        x, t = torch.empty(1, config.frames, channels, side, side), torch.empty(1, config.frames, dtype=torch.long)
+        net = create_model(config.model, in_channels=channels, input_size=side, num_frames=frames, num_classes=classes, gradient_checkpointing=config.checkpointing).train()
+        x, t, y = torch.empty(1, *shape), torch.empty(1, frames, dtype=torch.long), torch.empty(1, dtype=torch.long) if classes else None
         own = {p.untyped_storage()._cdata for p in net.parameters()}
         def note(a): kept[a.untyped_storage()._cdata] = a.untyped_storage().nbytes(); return a
-        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(note, lambda a: a): net(x, t).sum().backward()
+        with FlopCounterMode(display=False) as counter, saved_tensors_hooks(note, lambda a: a): net(x, t, y).sum().backward()
     parameters, shared = sum(p.numel() for p in net.parameters()), devices if shard else 1
     moments = sum(p.numel() * (1 if config.optimizer == "muon" and p.ndim > 1 else 2) for p in net.parameters() if p.requires_grad)
     saved, activations = 4 * (2 * parameters + moments) / 2**30, local * sum(n for k, n in kept.items() if k not in own) / 2**30
     return {"parameters, million": parameters / 1e6, "work a step, TFLOP": counter.get_total_flops() * config.batch / 1e12, "work in all, PFLOP": counter.get_total_flops() * config.batch * config.steps / 1e15,
             "memory: weights, gradients, optimizer, EMA, GiB": (saved + 4 * parameters / 2**30) / shared, "memory: activations in fp32, GiB": activations, "memory: of the host, for a checkpoint under way, GiB": saved,
-            "disk: a checkpoint, GiB": saved, "disk: checkpoints, GiB": saved * (keep + 1), "disk: latents, GiB": config.clips * config.frames * channels * side**2 * 2 * (1 + (config.dataset in ("faceforensics", "ucf101", "taichi"))) / 2**30}
+            "disk: a checkpoint, GiB": saved, "disk: checkpoints, GiB": saved * (keep + 1), "disk: latents, GiB": config.clips * math.prod(shape) * 2 * (1 + stochastic) * (1 + (config.dataset in LAYOUTS and LAYOUTS[config.dataset].flip)) / 2**30}
 
 # %% ../nbs/09_training.ipynb #09_trainin-044
 STOPPED = 75   # EX_TEMPFAIL: saved, run again to go on
@@ -484,6 +485,16 @@ class Signals:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __call__(self) -> bool: return self.caught is not None
+
+def dry_run(config: Config, args: dict) -> None:
+    "Print what a run takes and where its files go. The classes of a folder of videos, which need not be there, are not counted; a codec from the hub is not downloaded, but taken for the paper's."
+    known = Latents(args["latents"], verify=False) if args["latents"] else open_dataset(config.dataset) if config.dataset in WORLDS else None
+    codec = load_codec(args["codec"], posterior=args["posterior"]) if args["codec"] in ("tiny", "identity") or Path(args["codec"]).is_dir() else None
+    shape = known.shape if args["latents"] else (config.frames, codec.channels, *[config.size // codec.factor] * 2) if codec else None
+    rows = requirements(config, shape, len(known.classes) if config.labels and known else None, codec.stochastic if codec else args["posterior"] == "sample", int(os.environ.get("WORLD_SIZE", 1)), args["keep"], args["shard"])
+    if args["latents"]: del rows["disk: latents, GiB"]
+    for name, value in rows.items(): print(f"{value:12.3f}  {name}")
+    print(f"checkpoints and log.csv: {args['out']}; encoded clips: {known if args['latents'] else args['cache']}")
 
 def main(argv: list[str] | None = None) -> int:
     "The command line of training; the exit code."
@@ -514,8 +525,7 @@ def main(argv: list[str] | None = None) -> int:
         if args["latents"]: config = replace(config, dataset=Path(args["latents"]).resolve().name, data_path=None)
         if first: print(json.dumps(asdict(config), indent=1))
         if args["dry_run"]:
-            for name, value in requirements(config, devices=int(os.environ.get("WORLD_SIZE", 1)), keep=args["keep"], shard=args["shard"]).items(): print(f"{value:12.3f}  {name}")
-            print(f"checkpoints and log.csv: {args['out']}; encoded clips: {args['latents'] or args['cache']}")
+            dry_run(config, args)
             return 0
         latents = Latents(args["latents"]) if args["latents"] else encode_dataset(config, load_codec(args["codec"], "cuda" if torch.cuda.is_available() else "cpu", args["posterior"]), cache=args["cache"])
         signals = Signals()
