@@ -168,7 +168,8 @@ class Cell:
     def record(self) -> dict:
         "The cell as plain data. Of the data's path only the folder's name: where it lies decides nothing. Of a network its weights' hash, and no training. A setting that came later is left out at its default: earlier cells keep their names."
         data = asdict(self)
-        if self.config.optimizer == Config.optimizer: del data["config"]["optimizer"]
+        for later in ("optimizer", "weighting"):
+            if data["config"][later] == getattr(Config, later): del data["config"][later]
         if self.config.data_path: data["config"]["data_path"] = Path(self.config.data_path).resolve().name
         if self.network: data |= {"network": f"{Path(self.network).name}@{weights_hash(self.network)}", "config": {k: data["config"][k] for k in ("dataset", "data_path", "frames", "interval", "size")}}
         if self.probe == "schedules": data["probe"] = SCHEDULES

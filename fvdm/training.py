@@ -28,7 +28,7 @@ import fvdm
 from .codecs import Codec, load_codec, mend_torchvision
 from .data import LAYOUTS, WORLDS, Latents, encode, open_dataset, provenance, sha256, write_whole
 from .dit import VideoDiT, create_model
-from .objective import losses
+from .objective import WEIGHTINGS, losses
 from .vtv import ptss
 
 # %% ../nbs/09_training.ipynb #09_trainin-005
@@ -46,6 +46,7 @@ class Config:
     clips: int = 1024               # clips encoded once and kept; videos are visited in turn, with new starts each time
     p: float = 0.2                  # PTSS: probability of separate timesteps
     per: str = "sample"             # PTSS: one coin a "sample" or a "batch" (one for each device, as the published code does)
+    weighting: str = "eps"          # all tau count alike in the error of the noise ("eps", the paper's) or of the velocity ("v": high tau count more)
     steps: int = 1000               # optimizer steps
     batch: int = 8                  # clips a step, over all devices and micro-batches
     accumulate: int = 1             # micro-batches a step: the same gradients with less memory
@@ -66,6 +67,7 @@ class Config:
     def __post_init__(self):
         if not 0 <= self.p <= 1: raise ValueError(f"p is {self.p}, but a probability is in [0, 1]")
         if self.per not in ("sample", "batch"): raise ValueError(f"per is {self.per!r}, but may be 'sample' or 'batch'")
+        if self.weighting not in WEIGHTINGS: raise ValueError(f"weighting is {self.weighting!r}, but may be one of: {', '.join(WEIGHTINGS)}")
         if self.optimizer not in ("adamw", "muon"): raise ValueError(f"optimizer is {self.optimizer!r}, but may be 'adamw' or 'muon'")
         if self.precision not in ("auto", *DTYPES): raise ValueError(f"precision is {self.precision!r}, but may be 'auto', 'bf16' or 'fp32'")
         if bad := [k for k in ("frames", "interval", "clips", "steps", "batch", "accumulate") if getattr(self, k) < 1]: raise ValueError(f"{bad[0]} is {getattr(self, bad[0])}, but must be at least 1")
@@ -403,7 +405,7 @@ def train(
                 waited += time.perf_counter() - begun
                 if shard: net.set_requires_gradient_sync(i == config.accumulate - 1)
                 with accelerator.no_sync(wrapped) if i < config.accumulate - 1 and not shard else nullcontext():
-                    with torch.autocast(accelerator.device.type, dtype, enabled=dtype != torch.float32): l = losses(wrapped, z, part["tau"].to(accelerator.device), part["noise"].to(accelerator.device), y)
+                    with torch.autocast(accelerator.device.type, dtype, enabled=dtype != torch.float32): l = losses(wrapped, z, part["tau"].to(accelerator.device), part["noise"].to(accelerator.device), y, weighting=config.weighting)
                     accelerator.backward(l["loss"].mean() / config.accumulate)
                 parts += torch.stack([l[k].detach().mean() for k in ("loss", "mse", "vb")]) / config.accumulate
             norm = accelerator.clip_grad_norm_(wrapped.parameters(), config.clip_grad if config.clip_grad and step >= config.clip_from else float("inf"))
