@@ -31,7 +31,7 @@ def rounded_gaussian_nll(
     return -(high - low).clamp(min=1e-12).log()
 
 # %% ../nbs/03_objective.ipynb #03_objecti-008
-WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {"eps": torch.ones_like, "v": torch.reciprocal}   # of a frame's squared error of the noise, by its alpha_bar
+WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {"eps": torch.ones_like, "sqrt-snr": lambda a: ((1 - a) / a).sqrt(), "v": torch.reciprocal}   # of a frame's squared error of the noise, by its alpha_bar
 
 def losses(
     net,                                       # net(x, t, y) -> (B, N, C or 2C, H, W)
@@ -41,7 +41,7 @@ def losses(
     y: Tensor | None = None,                   # (B,) labels
     schedule: Schedule | None = None,          # None: the paper's
     generator: torch.Generator | None = None,  # source of the noise, on x0's device
-    weighting: str = "eps",                    # a name in WEIGHTINGS: whose squared error counts alike at all tau, the noise's (the paper's) or the velocity's
+    weighting: str = "eps",                    # a name in WEIGHTINGS: how much each tau counts ("eps": the paper's)
 ) -> dict[str, Tensor]:                        # "mse", "vb" (bits; 0 without a learned variance), "loss": each (B,)
     "Training losses (eq. 12 and the learned-variance bound). Raises ValueError for a tau of the wrong shape, or, on a CPU, out of range, and for an unknown weighting."
     schedule = schedule or Schedule()

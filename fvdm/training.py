@@ -46,7 +46,7 @@ class Config:
     clips: int = 1024               # clips encoded once and kept; videos are visited in turn, with new starts each time
     p: float = 0.2                  # PTSS: probability of separate timesteps
     per: str = "sample"             # PTSS: one coin a "sample" or a "batch" (one for each device, as the published code does)
-    weighting: str = "eps"          # all tau count alike in the error of the noise ("eps", the paper's) or of the velocity ("v": high tau count more)
+    weighting: str = "eps"          # how much each tau counts: alike in the error of the noise ("eps", the paper's) or of the velocity ("v"), or "sqrt-snr", between
     steps: int = 1000               # optimizer steps
     batch: int = 8                  # clips a step, over all devices and micro-batches
     accumulate: int = 1             # micro-batches a step: the same gradients with less memory
