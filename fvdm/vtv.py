@@ -14,17 +14,20 @@ from torch import Tensor
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-005
 def ptss(
-    batch: int,                               # B, number of clips
-    frames: int,                              # N, frames in each
-    p: float = 0.2,                           # probability that the frames of a clip draw separately, 0..1
-    T: int = 1000,                            # the largest timestep
-    per: str = "sample",                      # one coin for each "sample" (the paper) or for the whole "batch" (its code)
-    generator: torch.Generator | None = None, # source of randomness; its device is where the result lives
-) -> Tensor:                                  # (B, N) long, 1..T
+    batch: int,  # B, number of clips
+    frames: int,  # N, frames in each
+    p: float = 0.2,  # probability that the frames of a clip draw separately, 0..1
+    T: int = 1000,  # the largest timestep
+    per: str = "sample",  # one coin for each "sample" (the paper) or for the whole "batch" (its code)
+    generator: torch.Generator | None = None,  # source of randomness; its device is where the result lives
+) -> Tensor:  # (B, N) long, 1..T
     "Probabilistic timestep sampling (section 2.3). Raises ValueError when an argument is out of range."
-    if not 0 <= p <= 1: raise ValueError(f"p is {p}, but a probability is in [0, 1]")
-    if per not in ("sample", "batch"): raise ValueError(f"per is {per!r}, but may be 'sample' or 'batch'")
-    if min(batch, frames, T) < 1: raise ValueError(f"batch, frames and T are {batch}, {frames} and {T}, but must be at least 1")
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is {p}, but a probability is in [0, 1]")
+    if per not in ("sample", "batch"):
+        raise ValueError(f"per is {per!r}, but may be 'sample' or 'batch'")
+    if min(batch, frames, T) < 1:
+        raise ValueError(f"batch, frames and T are {batch}, {frames} and {T}, but must be at least 1")
     device = generator.device if generator else None
     tau = torch.randint(1, T + 1, (batch, frames), generator=generator, device=device)
     coin = torch.rand(batch if per == "sample" else 1, 1, generator=generator, device=device)
@@ -32,58 +35,71 @@ def ptss(
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-016
 def ramp(
-    steps: int | Tensor,  # S, number of steps, 1..T; or the timesteps themselves, (S + 1,) long, which come back (`Schedule.log_snr_ramp`)
-    T: int = 1000,        # where it starts
-) -> Tensor:              # (S + 1,) long, from T down to 0
-    "Timesteps of a standard sampler: equal strides from T to 1, then 0 (the published code's respacing). Raises ValueError unless 1 <= steps <= T."
-    if isinstance(steps, Tensor): return steps
-    if not 1 <= steps <= T: raise ValueError(f"steps is {steps}, but may be 1 to T = {T}")
-    return torch.cat([torch.linspace(T, 1, steps, dtype=torch.float64).round().long(), torch.zeros(1, dtype=torch.long)])
+    steps: int | Tensor,  # S, number of steps, 1..T; or timesteps, (S + 1,) long, which come back as they are
+    T: int = 1000,  # where it starts
+) -> Tensor:  # (S + 1,) long, from T down to 0
+    "Equal strides from T to 1, then 0 (the published code's respacing). Raises ValueError unless 1 <= steps <= T."
+    if isinstance(steps, Tensor):
+        return steps
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps is {steps}, but may be 1 to T = {T}")
+    return torch.cat(
+        [torch.linspace(T, 1, steps, dtype=torch.float64).round().long(), torch.zeros(1, dtype=torch.long)]
+    )
 
+# %% ../nbs/00_vtv.ipynb #uniform-1
 def uniform(
     steps: int | Tensor,  # S, or the timesteps, as in `ramp`
-    frames: int,          # N
-    T: int = 1000,        # where it starts
-) -> Tensor:              # (S + 1, N) long
+    frames: int,  # N
+    T: int = 1000,  # where it starts
+) -> Tensor:  # (S + 1, N) long
     "Standard generation: one ramp for all frames, tau(t) = [t, ..., t]."
     return ramp(steps, T)[:, None].repeat(1, frames)
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-019
 def frame_mask(
     frames: int | Iterable[int] | slice | Tensor,  # numbers (negative from the end), a slice, or a (N,) bool mask
-    N: int,                                        # frames in the clip
-) -> Tensor:                                       # (N,) bool
+    N: int,  # frames in the clip
+) -> Tensor:  # (N,) bool
     "Which frames are meant. Raises ValueError for a frame outside the clip, or named twice."
     if isinstance(frames, Tensor) and frames.dtype == torch.bool:
-        if frames.shape != (N,): raise ValueError(f"frames is a mask of shape {tuple(frames.shape)}, but a plan of {N} frames needs ({N},)")
+        if frames.shape != (N,):
+            raise ValueError(f"frames is a mask of shape {tuple(frames.shape)}, but a plan of {N} frames needs ({N},)")
         return frames.cpu()
-    index = list(range(N)[frames]) if isinstance(frames, slice) else [frames] if isinstance(frames, int) else [int(i) for i in frames]
-    if bad := [i for i in index if not -N <= i < N]: raise ValueError(f"frames has {bad[0]}, but a plan of {N} frames has 0 to {N - 1} (or -{N} to -1)")
-    if len({i % N for i in index}) < len(index): raise ValueError(f"frames is {index}, which names a frame twice")
+    if isinstance(frames, slice):
+        frames = range(N)[frames]
+    index = [frames] if isinstance(frames, int) else [int(i) for i in frames]
+    if bad := [i for i in index if not -N <= i < N]:
+        raise ValueError(f"frames has {bad[0]}, but a plan of {N} frames has 0 to {N - 1} (or -{N} to -1)")
+    if len({i % N for i in index}) < len(index):
+        raise ValueError(f"frames is {index}, which names a frame twice")
     return torch.zeros(N, dtype=torch.bool).index_fill(0, torch.tensor(index, dtype=torch.long) % N, True)
 
+# %% ../nbs/00_vtv.ipynb #mask-3
 def hold(
-    plan: Tensor,                                  # (S + 1, N) long
+    plan: Tensor,  # (S + 1, N) long
     frames: int | Iterable[int] | slice | Tensor,  # which frames are given, see `frame_mask`
-) -> Tensor:                                       # (S + 1, N) long
-    "Given frames: their columns become zero, so that no step touches them. Raises ValueError for a frame outside the plan."
+) -> Tensor:  # (S + 1, N) long
+    "Given frames: their columns become zero, so no step touches them. Raises ValueError for a frame outside the plan."
     return plan.masked_fill(frame_mask(frames, plan.shape[1]).to(plan.device), 0)
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-023
 def delay(
-    plan: Tensor,            # (S + 1, N) long
-    waits: Sequence[int],    # (N,) rows that each frame waits at its first value, 0 or more
-) -> Tensor:                 # (S + 1 + max(waits), N) long
+    plan: Tensor,  # (S + 1, N) long
+    waits: Sequence[int],  # (N,) rows that each frame waits at its first value, 0 or more
+) -> Tensor:  # (S + 1 + max(waits), N) long
     "Each frame follows its column some rows later, and rests at its last value when done."
     waits = torch.as_tensor(waits)
-    if waits.shape != plan.shape[1:] or waits.min() < 0: raise ValueError(f"waits is {waits.tolist()}, but must be {plan.shape[1]} numbers, none negative")
+    if waits.shape != plan.shape[1:] or waits.min() < 0:
+        raise ValueError(f"waits is {waits.tolist()}, but must be {plan.shape[1]} numbers, none negative")
     rows = torch.arange(len(plan) + int(waits.max()))[:, None] - waits
     return plan.gather(0, rows.clamp(0, len(plan) - 1))
 
+# %% ../nbs/00_vtv.ipynb #start-1
 def start_at(
-    plan: Tensor,                  # (S + 1, N) long
-    level: int | Sequence[int],    # the timestep to start from, one for all or one a frame, 0..T
-) -> Tensor:                       # (S' + 1, N) long, S' <= S: rows in which nothing would move are left out
+    plan: Tensor,  # (S + 1, N) long
+    level: int | Sequence[int],  # the timestep to start from, one for all or one a frame, 0..T
+) -> Tensor:  # (S' + 1, N) long, S' <= S: rows in which nothing would move are left out
     "Start from partly noised frames (SDEdit): no frame is ever above its level."
     level = torch.as_tensor(level)
     if level.min() < 0 or level.ndim > 1 or (level.ndim and len(level) != plan.shape[1]):
@@ -91,57 +107,71 @@ def start_at(
     low = plan.minimum(level)
     return torch.cat([low[:1], low[1:][(low.diff(dim=0) != 0).any(1)]])
 
+# %% ../nbs/00_vtv.ipynb #progressive-1
 def progressive(
     steps: int | Tensor,  # S, or the timesteps, as in `ramp`
-    frames: int,          # N
-    slope: float = 0.1,   # how much faster each further frame is noised
-    T: int = 1000,        # where the last frames start
-) -> Tensor:              # (S + 1, N) long
+    frames: int,  # N
+    slope: float = 0.1,  # how much faster each further frame is noised
+    T: int = 1000,  # where the last frames start
+) -> Tensor:  # (S + 1, N) long
     "Noise that grows with the frame (section 2.4): tau_i(t) = min(slope * i * t, t), i = 1..N."
     return (ramp(steps, T)[:, None] * (slope * torch.arange(1, frames + 1)).clamp(max=1)).round().long()
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-026
 def rolling(
     steps: int | Tensor,  # S, from noise to clean, in all; or the timesteps, as in `ramp`
-    frames: int,          # N, the window
-    held: int = 0,        # clean frames at its front
-    chunk: int = 1,       # frames on a stair; divides N - held
-    T: int = 1000,        # the level at which new frames enter
-) -> tuple[Tensor, Tensor]:  # start, (S - s + 1, N) long, and a turn of s = S chunk / (N - held) rows, (s + 1, N) long
-    "Endless video: the plan that builds a staircase of noise, and the turn that moves all frames down by one stair. Raises ValueError when the sizes do not fit."
+    frames: int,  # N, the window
+    held: int = 0,  # given frames at its front
+    chunk: int = 1,  # frames on a stair; divides N - held
+    T: int = 1000,  # the level at which new frames enter
+) -> tuple[Tensor, Tensor]:  # start (S - s + 1, N) and turn (s + 1, N), long; s = S chunk / (N - held)
+    "A plan that builds a staircase of noise, and a turn that moves all frames down by one stair. Raises ValueError."
     free = frames - held
-    if held < 0 or free < 1: raise ValueError(f"held is {held}, but may be 0 to {frames - 1} of {frames} frames")
-    if chunk < 1 or free % chunk: raise ValueError(f"chunk is {chunk}, but must divide the {free} frames that are not held")
+    if held < 0 or free < 1:
+        raise ValueError(f"held is {held}, but may be 0 to {frames - 1} of {frames} frames")
+    if chunk < 1 or free % chunk:
+        raise ValueError(f"chunk is {chunk}, but must divide the {free} frames that are not held")
     stairs, levels = free // chunk, ramp(steps, T).flip(0)
     steps = len(levels) - 1
-    if steps % stairs: raise ValueError(f"steps is {steps}, but must be a multiple of the {stairs} stairs")
+    if steps % stairs:
+        raise ValueError(f"steps is {steps}, but must be a multiple of the {stairs} stairs")
     turn = steps // stairs
-    place = torch.cat([torch.zeros(held, dtype=torch.long), (torch.arange(free) // chunk + 1) * turn])   # (N,) where a turn begins, as a row of `levels`
-    def rows(above): return levels[((place + above[:, None]) * (place > 0)).clamp(0, steps)]
+    # where each frame stands when a turn begins, as a row of `levels`: (N,)
+    place = torch.cat([torch.zeros(held, dtype=torch.long), (torch.arange(free) // chunk + 1) * turn])
+
+    def rows(above):  # the staircase, so many rows of `levels` higher
+        return levels[((place + above[:, None]) * (place > 0)).clamp(0, steps)]
+
     return rows(torch.arange(steps - turn, -1, -1)), rows(torch.arange(0, -turn - 1, -1))
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-029
 def retrace(
-    plan: Tensor,    # (S + 1, N) long
-    stretch: int,    # rows walked down before going back up
-    times: int,      # how often each stretch is walked, 1: the plan itself
-) -> Tensor:         # (S + 1 + rises, N) long, with rises
-    "RePaint's resampling: down a stretch, back up in one row, down again; then on to the next stretch. Raises ValueError unless both are at least 1."
-    if min(stretch, times) < 1: raise ValueError(f"stretch and times are {stretch} and {times}, but must be at least 1")
-    pieces = [plan[i:i + stretch + 1] for i in range(0, len(plan) - 1, stretch)]
-    return torch.cat([plan[:1], *(torch.cat([piece[1:], *[piece] * (times - 1)]) for piece in pieces)])
+    plan: Tensor,  # (S + 1, N) long
+    jump_length: int,  # rows walked down before going back up
+    n_resample: int,  # how often each jump is walked down, 1: the plan itself
+) -> Tensor:  # (S + 1 + rises, N) long, with rises
+    "RePaint's resampling: down `jump_length` rows, back up in one, down again; then the next rows. Raises ValueError."
+    if min(jump_length, n_resample) < 1:
+        raise ValueError(f"jump_length and n_resample are {jump_length} and {n_resample}, but must be at least 1")
+    jumps = [plan[i : i + jump_length + 1] for i in range(0, len(plan) - 1, jump_length)]
+    return torch.cat([plan[:1], *(torch.cat([jump[1:], *[jump] * (n_resample - 1)]) for jump in jumps)])
 
 # %% ../nbs/00_vtv.ipynb #00_vtv-032
 def check_plan(
-    plan: Tensor,               # (S + 1, N) long
+    plan: Tensor,  # (S + 1, N) long
     frames: int | None = None,  # the clip's N, if known
-    T: int = 1000,              # the largest timestep
-    rises: bool = False,        # may a frame become noisier
-) -> Tensor:                    # the same plan
-    "Raises ValueError unless the plan is long, (S + 1, frames), within 0..T, and, without `rises`, no frame ever becomes noisier."
+    T: int = 1000,  # the largest timestep
+    rises: bool = False,  # may a frame become noisier
+) -> Tensor:  # the same plan
+    "Raises ValueError unless the plan is long, (S + 1, frames), within 0..T, and goes only down (but for `rises`)."
     if not isinstance(plan, Tensor) or plan.ndim != 2 or plan.dtype != torch.long:
-        raise ValueError(f"plan is {f'{plan.dtype} of shape {tuple(plan.shape)}' if isinstance(plan, Tensor) else type(plan).__name__}, but must be a long tensor (steps + 1, frames)")
-    if frames is not None and plan.shape[1] != frames: raise ValueError(f"plan has {plan.shape[1]} columns, but the clip has {frames} frames")
-    if not len(plan) or plan.min() < 0 or plan.max() > T: raise ValueError(f"plan has {[plan.min().item(), plan.max().item()] if len(plan) else 'no rows'}, but timesteps are 0 to {T}")
-    if not rises and (up := (plan.diff(dim=0) > 0).nonzero()).numel(): raise ValueError(f"plan rises at step {up[0, 0]}, frame {up[0, 1]}, but a sampler only goes down")
+        what = f"{plan.dtype} of shape {tuple(plan.shape)}" if isinstance(plan, Tensor) else type(plan).__name__
+        raise ValueError(f"plan is {what}, but must be a long tensor (steps + 1, frames)")
+    if frames is not None and plan.shape[1] != frames:
+        raise ValueError(f"plan has {plan.shape[1]} columns, but the clip has {frames} frames")
+    if not len(plan) or plan.min() < 0 or plan.max() > T:
+        what = [plan.min().item(), plan.max().item()] if len(plan) else "no rows"
+        raise ValueError(f"plan has {what}, but timesteps are 0 to {T}")
+    if not rises and (up := (plan.diff(dim=0) > 0).nonzero()).numel():
+        raise ValueError(f"plan rises at step {up[0, 0]}, frame {up[0, 1]}, but a sampler only goes down")
     return plan
