@@ -1,28 +1,45 @@
-"""Turn a training run's averaged weights into a network that ships with the package: bfloat16 safetensors, its configuration, and a card with its measured distances.
+r"""Turn a training run's averaged weights into a network that ships with the package: bfloat16 safetensors, its
+configuration, and a card with its measured distances.
 
-    python -m fvdm.training --preset quick --dataset sky --init "" --model cpu-micro/2 --clips 4000 --steps 10000 --optimizer muon --lr 3e-3 --warmup 200 --cooldown 0.4 --seed 7 --out runs/fvdm_sky
+    python -m fvdm.training --preset quick --dataset sky --init "" --model cpu-micro/2 --clips 4000 --steps 10000 \
+        --optimizer muon --lr 3e-3 --warmup 200 --cooldown 0.4 --seed 7 --out runs/fvdm_sky
     python scripts/ship_network.py runs/fvdm_sky sky
 """
-import argparse, json
+
+import argparse
+import json
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from fvdm.experiments import SCHEDULES, Cell, Evaluation, distances, generate, load_tools, prepare
-from fvdm.training import WEIGHTS, Config, checkpoints, load_network
+from fvdm.experiments import SCHEDULES, Measurement, Run, distances, draw_clips, load_tools, prepare
+from fvdm.files import atomic_write
+from fvdm.networks import WEIGHTS, load_network, save_network
+from fvdm.training import Config, list_checkpoints
 
 SAMPLERS = ("DDIM-50", "UniPC-10, log-SNR")
 
 
-def measured(name: str, config: Config, clips: int) -> dict:
-    "Distances of generated clips to held-out ones, with half of their 95% interval, and of two sets of real ones: as many on each side."
+def card_row(found: dict) -> dict[str, float]:
+    "What `distances` found, as a card has it: a value and half of its 95% interval."
+    row = {}
+    for label, distance in found["distances"].items():
+        row |= {label: distance["value"], f"{label} ±": distance["half_width"]}
+    return row | {"precision": found["precision"], "recall": found["recall"]}
+
+
+def measure(name: str, config: Config, clips: int) -> dict:
+    "Distances of generated clips to held-out ones, and of two sets of real ones: as many on each side."
     tools = load_tools()
-    bench = prepare(Cell("shipped", config, Evaluation(1, clips, clips, 50), network=name, **tools.names), tools, Path("cache"))
-    def distance(sampler):
-        solver, steps, *spacing = SCHEDULES[sampler]
-        return distances(generate(load_network(name), clips, steps, bench.latents.shape, 0, solver, *spacing, progress=sampler), bench)
-    rows = {"real against real": bench.floors} | {sampler: distance(sampler) for sampler in SAMPLERS}
-    return {"clips": clips, "seed": 0, **tools.names, **{row: {k: round(v, 3) for k, v in found.items()} for row, found in rows.items()}}
+    run = Run("shipped", config, Measurement(1, clips, clips, 50), network=name, **tools.names)
+    prepared = prepare(run, tools, Path("cache"))
+    rows = {"real against real": prepared.real_vs_real}
+    for sampler in SAMPLERS:
+        solver, steps, spacing = SCHEDULES[sampler]
+        z = draw_clips(load_network(name), clips, steps, 0, solver, spacing, progress=sampler)
+        rows[sampler] = card_row(distances(z, prepared))
+    rounded = {row: {k: round(v, 3) for k, v in found.items()} for row, found in rows.items()}
+    return {"clips": clips, "seed": 0, **tools.names, **rounded}
 
 
 def main():
@@ -32,16 +49,21 @@ def main():
     p.add_argument("--clips", type=int, default=256, help="clips on each side of the distance (default: 256)")
     p.add_argument("--note", help="what the configuration does not say, for the card")
     args = p.parse_args()
-    facts, out = json.loads((checkpoints(args.run)[-1] / "state.json").read_text()), WEIGHTS / args.name
-    config = Config(**facts["config"])
-    if facts["step"] != config.steps: p.error(f"run is at step {facts['step']} of {config.steps}: it is not finished")
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.bfloat16() for k, v in load_file(args.run / "model.safetensors").items()}, out / "model.safetensors")
-    card = {k: v for k, v in facts.items() if k not in ("sha256", "skipped")} | {"weights": "moving average, bfloat16"} | ({"note": args.note} if args.note else {})
-    (out / "config.json").write_text(json.dumps(card, indent=1) + "\n")
-    card["distance"] = measured(args.name, config, args.clips)
-    (out / "config.json").write_text(json.dumps(card, indent=1) + "\n")
-    print(f"{args.name}: {(out / 'model.safetensors').stat().st_size / 2**20:.1f} MiB, step {facts['step']}; {json.dumps(card['distance'], indent=1)}")
+    metadata = json.loads((list_checkpoints(args.run)[-1] / "state.json").read_text())
+    config, out = Config(**metadata["config"]), WEIGHTS / args.name
+    if metadata["step"] != config.steps:
+        p.error(f"run is at step {metadata['step']} of {config.steps}: it is not finished")
+
+    card = {k: v for k, v in metadata.items() if k not in ("sha256", "skipped")}
+    card["weights"] = "moving average, bfloat16"
+    if args.note:
+        card["note"] = args.note
+    weights = {k: v.bfloat16() for k, v in load_file(args.run / "model.safetensors").items()}
+    save_network(load_network(args.run), out, card, weights)
+    card["distance"] = measure(args.name, config, args.clips)
+    atomic_write(out / "config.json", json.dumps(card, indent=1) + "\n")
+    size = (out / "model.safetensors").stat().st_size / 2**20
+    print(f"{args.name}: {size:.1f} MiB, step {metadata['step']}; {json.dumps(card['distance'], indent=1)}")
 
 
 if __name__ == "__main__":
