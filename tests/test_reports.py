@@ -1,19 +1,55 @@
-"""The executed notebooks that are kept: every cell ran without an error, no progress bars, no place on the machine that made them."""
+"""What is kept under reports/: executed notebooks without errors, progress bars or paths; pages; results."""
+
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-REPORTS = sorted((Path(__file__).parent.parent / "reports").glob("*.ipynb"))
-ABSOLUTE = re.compile(r"""(?:^|[\s"'`(=])(/[\w.-]+/[\w.-]+|[A-Za-z]:\\)""")   # a path from the root, of any machine; an address has its // behind a colon
+from fvdm.experiments import Run, grid, load_tools
+from fvdm.experiments.runs import record_hash
+
+REPORTS = Path(__file__).parent.parent / "reports"
+NOTEBOOKS = sorted(REPORTS.glob("*/*/notebook.ipynb"))
+RESULTS = sorted((REPORTS / "results").glob("*.json"))
+ABSOLUTE = re.compile(
+    r"""(?:^|[\s"'`(=])(/[\w.-]+/[\w.-]+|[A-Za-z]:\\)"""
+)  # a path from the root, of any machine; an address has its // behind a colon
 
 
-@pytest.mark.parametrize("file", REPORTS, ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.parent.relative_to(REPORTS).as_posix())
 def test_report_is_clean(file):
     notebook = json.loads(file.read_text())
     outputs = [o for c in notebook["cells"] for o in c.get("outputs", [])]
     assert not notebook["metadata"]["papermill"]["exception"] and not any(o["output_type"] == "error" for o in outputs)
-    assert not [o for o in outputs if o.get("name") == "stderr"], "progress bars: scripts/place_report.py leaves them out"
-    said = json.dumps([notebook["metadata"], *(c["source"] for c in notebook["cells"])]) + "".join("".join(o.get("text", "")) for o in outputs)
+    assert not [o for o in outputs if o.get("name") == "stderr"], (
+        "progress bars: scripts/place_report.py leaves them out"
+    )
+    said = json.dumps([notebook["metadata"], *(c["source"] for c in notebook["cells"])]) + "".join(
+        "".join(o.get("text", "")) for o in outputs
+    )
     assert not ABSOLUTE.findall(said)
+
+
+def test_the_study_is_kept():
+    "A kept result whose name does not follow from what decides it would be computed again, unseen."
+    tools, names = load_tools(), set()
+    for experiment in ("table1", "ablation_p", "ablation_scale"):
+        names |= {run.name for run in grid(experiment, "scratch", seeds=[0, 1, 2], tools=tools)}
+    names |= {run.name for run in grid("table1", "scratch", ["ucf101=weizmann"], seeds=[0, 1, 2], tools=tools)}
+    assert names <= {f.stem for f in RESULTS}
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda f: f.stem)
+def test_a_result_is_named_after_what_decides_it(file):
+    result = json.loads(file.read_text())
+    decides = {f.name for f in fields(Run)} | {"schema", "schedules"}
+    assert file.stem == result["name"]
+    assert file.stem.endswith(record_hash({k: v for k, v in result.items() if k in decides}))
+
+
+@pytest.mark.parametrize("file", sorted(REPORTS.glob("*/*/report.md")), ids=lambda f: f.parent.name)
+def test_what_a_page_shows_is_there(file):
+    for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+        assert (file.parent / link).exists(), link
