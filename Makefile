@@ -37,12 +37,12 @@ endif
 $(ALONE): | $(BESIDE)
 run-claims: | $(filter-out run-claims,$(RUNS))
 
-# one notebook: executed beside its place and moved there when it is whole
+# one notebook: executed in OUT and moved into its report's folder when it is whole
 $(RUNS): run-%:
 	@mkdir -p $(OUT)
 	@test -f nbs/$*.ipynb || { echo "NB is '$*', but may be one of: $(NOTEBOOKS)"; exit 2; }
 	$(BIN)/papermill nbs/$*.ipynb $(OUT)/.$*.part.ipynb -k python3 -p preset $(PRESET) -p out $(OUT) $(ARGS) --log-output --no-progress-bar
-	@$(BIN)/python scripts/place_report.py $(OUT)/.$*.part.ipynb $(OUT)/$*.ipynb
+	@$(BIN)/python scripts/place_report.py $(OUT)/.$*.part.ipynb $(OUT)
 
 install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
@@ -50,8 +50,11 @@ install: .venv/.installed
 	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e ".[dev]"
 	@touch $@
 
+# notebooks and library in step; one statement a line, 120 columns, no function too complex
 check: install
 	$(BIN)/python scripts/check_in_step.py
+	$(BIN)/ruff check -q nbs scripts tests
+	$(BIN)/ruff format -q --check nbs scripts tests
 
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2   # one notebook a core

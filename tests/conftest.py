@@ -1,4 +1,8 @@
-"""Where the reference numbers and the real videos lie: FVDM_SHARED, else ../shared. Tests that need them are skipped, with the reason, where they are absent."""
+"""Where the reference numbers and the real videos lie: FVDM_SHARED, else ../shared.
+
+Tests that need them are skipped, with the reason, where they are absent.
+"""
+
 import os
 from pathlib import Path
 
@@ -10,7 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def shared() -> Path:
     folder = Path(os.environ.get("FVDM_SHARED", ROOT.parent / "shared"))
-    if not folder.is_dir(): pytest.skip(f"needs the reference numbers and videos in {folder.name}/ (set FVDM_SHARED to their folder)")
+    if not folder.is_dir():
+        pytest.skip(f"needs the reference numbers and videos in {folder.name}/ (set FVDM_SHARED to their folder)")
     return folder
 
 
