@@ -382,9 +382,10 @@ class Report:
             raise ValueError(f"notebook is {self.notebook!r}, but may be one of: {', '.join(allowed)}")
         if wrong := [pair for pair in self.set if "=" not in pair]:
             raise ValueError(f"--set is {wrong[0]!r}, but must be name=value")
-        out = self.out or experiments.home() / "reports"
+        # as seen from here: the executed notebook holds its parameters, and should name no place of one machine
+        out = self.out or Path(os.path.relpath(experiments.home() / "reports"))
         parameters = {"preset": self.preset, "out": str(out), **dict(pair.split("=", 1) for pair in self.set)}
-        print(experiments.execute_report(file, parameters))
+        print(experiments.execute_report(Path(os.path.relpath(file)), parameters))
         return 0
 
 # %% ../nbs/14_cli.ipynb #cli-027
