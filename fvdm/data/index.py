@@ -444,13 +444,18 @@ def _count_pages(path: Path) -> int:
         return 0
 
 # %% ../../nbs/07a_index.ipynb #index-020v
-def is_picture(path: Path) -> bool:
-    "Whether a file, of whatever name, begins as an image does and is no animation. False if it is unreadable."
+def _head(path: Path) -> bytes:
+    "The first 16 bytes of a file; none of one that cannot be read."
     try:
         with open(path, "rb") as file:
-            head = file.read(16)
+            return file.read(16)
     except OSError:
-        return False
+        return b""
+
+
+def is_picture(path: Path) -> bool:
+    "Whether a file, of whatever name, begins as an image does and is no animation. False if it is unreadable."
+    head = _head(path)
     starts = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     other = head[:4] + head[8:12] == b"RIFFWEBP" or head[4:12] in (b"ftypavif", b"ftypmif1", b"ftypheic")
     return (head.startswith(starts) or other) and not is_animation(path)
@@ -458,11 +463,7 @@ def is_picture(path: Path) -> bool:
 # %% ../../nbs/07a_index.ipynb #index-020x
 def is_film(path: Path) -> bool:
     "Whether a file, of whatever name, begins as a video file or a GIF does."
-    try:
-        with open(path, "rb") as file:
-            head = file.read(12)
-    except OSError:
-        return False
+    head = _head(path)[:12]
     pictures = (b"avif", b"mif1", b"heic", b"avis")
     begins = head[:6] in (b"GIF87a", b"GIF89a") or head[:4] == b"\x1a\x45\xdf\xa3" or head[:4] + head[8:] == b"RIFFAVI "
     return begins or head[4:8] == b"ftyp" and head[8:] not in pictures
