@@ -1,4 +1,4 @@
-"`python -m fvdm.experiments run|list|bench ...` is the command `fvdm run ...`, `fvdm run ... --list` or `fvdm bench ...`."
+"`python -m fvdm.experiments run|list|bench ...` is `fvdm run ...`, `fvdm run ... --list` or `fvdm bench ...`."
 
 import sys
 
