@@ -42,12 +42,11 @@ def start_noise(
 
 def solver_generator(
     seed: int,
-    part: int,  # of a long video
+    part: int,  # of a long video, or the number of a batch's first clip
     device: torch.device,
-    stream: str = "solver",  # a name in fvdm.runtime.STREAMS
 ) -> torch.Generator:  # on the device
     "The source of the noise that is added on the way."
-    return torch.Generator(device).manual_seed(stream_generator(seed, part, stream=stream).initial_seed())
+    return torch.Generator(device).manual_seed(stream_generator(seed, part, stream="solver").initial_seed())
 
 # %% ../../nbs/10b_methods.ipynb #methods-037
 def check_precision(net: nn.Module, dtype: torch.dtype | None) -> None:
@@ -232,7 +231,7 @@ def batch_draws(
         d = Draw(net, replace(settings, n=n, progress=False), **fixed)
         d.labels = None if labels is None else labels[i : i + n].to(device)
         noise = start_noise(settings.seed, i, n, d.shape, share=size).to(device)
-        generator = solver_generator(settings.seed, i, device, stream="noise")
+        generator = solver_generator(settings.seed, i, device)
         given = noise if context is None else context[i : i + n].to(device)
         mask = frame_mask(frame_indices, d.shape[0])
         yield replace(d, noise=noise, generator=generator, context=given, mask=mask)
