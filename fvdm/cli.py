@@ -124,13 +124,13 @@ def paths_after_dashes(
     if "--" not in words:
         return list(words)
     i = words.index("--")
-    behind = []
-    for word in words[i + 1 :]:
+
+    def is_path(word: str) -> bool:
         flag = word.partition("=")[0].lstrip("-").replace("-", "_")
         is_flag = word in ("-o", "-h", "--help") or (word.startswith("--") and flag in known)
-        plain = not word.startswith("-") or is_flag or _is_number(word)
-        behind.append(word if plain and not os.path.lexists(word) or not word.startswith("-") else f"./{word}")
-    return [*words[:i], *behind]
+        return os.path.lexists(word) or not (is_flag or _is_number(word))
+
+    return [*words[:i], *(f"./{word}" if word.startswith("-") and is_path(word) else word for word in words[i + 1 :])]
 
 # %% ../nbs/14_cli.ipynb #cli-010
 @dataclass
