@@ -436,6 +436,9 @@ class VideoDataset(Described, ClipDataset):
         self.class_of = find_classes(paths, root)
         self.splits = Counter(name for name, _ in self.class_of.values() if name)
         self.classes = sorted({label for _, label in self.class_of.values() if label}) if layout.labels else []
+        if doubtful := [name for name in self.classes if SPLIT_NAMES.fullmatch(name)]:
+            others = "they have the names of splits, but stand beside other folders"
+            warnings.warn(f"taken for classes: {', '.join(doubtful)} of {root}; {others}", stacklevel=2)
         chosen = choose_split(videos, split, self.class_of, root) if split else videos
         known = self.class_of if layout.labels else None
         self.videos, self.short, self.bad = _sort_videos(chosen, known, self.shortest)
