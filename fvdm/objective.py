@@ -13,7 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .sde import Schedule, append_dims
+from .arguments import checked
+from .sde import NoisePath, append_dims, path_of
 
 # %% ../nbs/03_objective.ipynb #03_objecti-005
 def gaussian_kl(mean_a: Tensor, log_var_a: Tensor, mean_b: Tensor, log_var_b: Tensor) -> Tensor:
@@ -40,23 +41,23 @@ def split_prediction(
     out: Tensor,  # (B, N, C or 2C, H, W), a network's output
     channels: int,  # C
 ) -> tuple[Tensor, Tensor | None]:
-    "The noise, and the variance channels or None."
-    eps, v = out.tensor_split([channels], dim=2)
-    return eps, v if v.shape[2] else None
+    "What the network says of the video (the noise, say), and the variance channels or None."
+    said, v = out.tensor_split([channels], dim=2)
+    return said, v if v.shape[2] else None
 
 # %% ../nbs/03_objective.ipynb #03_objecti-bound
 def bound(
     x: Tensor,  # (B, N, C, H, W) noised video
     x0: Tensor,  # the clean one
-    eps: Tensor,  # predicted noise
+    x0_hat: Tensor,  # the predicted one
     v: Tensor,  # predicted variance channels
     tau: Tensor,  # (B,) or (B, N) long, 1..T
-    schedule: Schedule,
+    path: NoisePath,
 ) -> Tensor:  # elementwise, nats
     "Terms of the variational bound for the step tau -> tau - 1."
-    mean, _ = schedule.posterior(x, x0, tau)
-    guess, _ = schedule.posterior(x, schedule.x0_from_eps(x, tau, eps), tau)
-    low, high = schedule.log_variances(x, tau)
+    mean, _ = path.posterior(x, x0, tau)
+    guess, _ = path.posterior(x, x0_hat, tau)
+    low, high = path.log_variances(x, tau)
     log_var = low + (v + 1) / 2 * (high - low)
     last = append_dims(tau == 1, x.ndim)
     return torch.where(last, rounded_gaussian_nll(x0, guess, log_var), gaussian_kl(mean, low, guess, log_var))
@@ -76,47 +77,58 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "eps": torch.ones_like,
     "sqrt-snr": lambda a: ((1 - a) / a).sqrt(),
     "v": torch.reciprocal,
-}  # of a frame's squared error of the noise, by its alpha_bar
+}  # of a frame's squared error, by its alpha_bar; all but the first are for predictions of the noise
 
 
-def check_losses(x0: Tensor, tau: Tensor, weighting: str, schedule: Schedule) -> None:
-    "Raises ValueError for a wrong type of x0, shape or (on a CPU) value of tau, and for an unknown weighting."
+def check_losses(x0: Tensor, tau: Tensor, weighting: str, path: NoisePath) -> None:
+    "Raises ValueError for a wrong type of x0, type, shape or (on a CPU) value of tau, and for an unfit weighting."
     if tau.shape not in (x0.shape[:1], x0.shape[:2]):
         allowed = f"(B,) = ({len(x0)},) or (B, N) = {tuple(x0.shape[:2])}"
         raise ValueError(f"tau has shape {tuple(tau.shape)}, but must be {allowed}")
     if not x0.is_floating_point():
         raise ValueError(f"x0 is {x0.dtype}, but must be floating point: latents, or pixels in -1..1")
-    if tau.device.type == "cpu" and not 0 <= tau.min() <= tau.max() <= schedule.T:
-        raise ValueError(f"tau has values {tau.min()} to {tau.max()}, but timesteps are 0 to {schedule.T}")
+    if tau.is_floating_point() and not path.continuous:
+        raise ValueError(f"tau is {tau.dtype}, but a chain's timesteps are whole numbers (torch.long)")
+    if tau.device.type == "cpu" and not 0 <= tau.min() <= tau.max() <= path.T:
+        raise ValueError(f"tau has values {tau.min()} to {tau.max()}, but timesteps are 0 to {path.T}")
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting is {weighting!r}, but may be one of: {', '.join(WEIGHTINGS)}")
+    if path.prediction != "eps" and weighting != "eps":
+        raise ValueError(
+            f"weighting is {weighting!r}, but that is for predictions of eps: of {path.prediction} use 'eps'"
+        )
 
 # %% ../nbs/03_objective.ipynb #03_objecti-008
+@checked()
 def losses(
-    net,  # net(x, t, y) -> (B, N, C or 2C, H, W)
+    net,  # net(x, t) or, with labels, net(x, t, y) -> (B, N, C or 2C, H, W)
     x0: Tensor,  # (B, N, C, H, W) clean video, about unit variance
-    tau: Tensor,  # (B, N) or (B,) long, 0..T
+    tau: Tensor,  # (B, N) or (B,) long, 0..T; of a `Flow` a float too
     noise: Tensor | None = None,  # (B, N, C, H, W) standard normal; None: drawn
     y: Tensor | None = None,  # (B,) labels
-    schedule: Schedule | None = None,  # None: the paper's
+    path: NoisePath | None = None,  # None: the network's own, else the paper's
     generator: torch.Generator | None = None,  # source of the noise, on x0's device
-    weighting: str = "eps",  # a name in WEIGHTINGS: how much each tau counts ("eps": the paper's)
+    weighting: str = "eps",  # a name in WEIGHTINGS: how much each tau counts ("eps": all the same)
 ) -> dict[str, Tensor]:  # "mse", "vb" (bits; 0 without a learned variance), "loss": each (B,)
     "Training losses (eq. 12 and the learned-variance bound). Raises ValueError as `check_losses` does."
-    schedule = schedule or Schedule()
-    check_losses(x0, tau, weighting, schedule)
+    path = path_of(net, path)
+    check_losses(x0, tau, weighting, path)
     if x0.dtype in (torch.float16, torch.bfloat16):
         x0 = x0.float()  # the bound's terms are small differences
     if noise is None:
         noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
     noise = noise.to(x0.dtype)
-    x = schedule.noise(x0, tau, noise)
-    eps, v = split_prediction(net(x, schedule.index(tau), y).to(x0.dtype), x0.shape[2])
+    x = path.noise(x0, tau, noise)
+    labels = () if y is None else (y,)
+    out = net(path.network_input(x, tau), path.network_time(x, tau), *labels).to(x0.dtype)
+    out, v = split_prediction(out, x0.shape[2])
 
-    squares, weight = (eps - noise) ** 2, schedule.coefficient(WEIGHTINGS[weighting], x0, tau).flatten(1)
+    squares = (out - path.target(x0, tau, noise)) ** 2
+    weight = path.coefficient(WEIGHTINGS[weighting], x0, tau).flatten(1)
     mse = noised_mean(squares, tau)
     vb = torch.zeros_like(mse)
     if v is not None:
-        nats = bound(x, x0, eps.detach(), v, tau.clamp(min=1), schedule)
+        step = tau.clamp(min=1)
+        nats = bound(x, x0, path.x0_and_eps(x, step, out.detach())[0], v, step, path)
         vb = noised_mean(nats, tau) / math.log(2)
     return {"mse": mse, "vb": vb, "loss": noised_mean(squares, tau, weight) + vb}

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from .arguments import checked
 from .objective import split_prediction
-from .sde import Schedule, append_dims
+from .sde import NoisePath, Schedule, append_dims, path_of
 from .vtv import check_plan, frame_mask, ramp
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-005
@@ -31,14 +32,14 @@ class Step:
     v: Tensor | None  # variance channels in about -1..1, or None
     tau: Tensor  # (1, N) long, where each frame is; on the CPU
     tau_next: Tensor  # (1, N) long, where it goes; on the CPU
-    schedule: Schedule  # owns alpha_bar
+    path: NoisePath  # owns alpha_bar
     generator: torch.Generator | None  # source of noise
     prev: "Step | None" = None  # the step before this one
 
     @property
     def alphas(self) -> tuple[Tensor, Tensor]:
         "alpha_bar at tau and at tau_next, float64 on the CPU, broadcastable over x."
-        return tuple(self.schedule.alpha_bar(tau, self.x.ndim) for tau in (self.tau, self.tau_next))
+        return tuple(self.path.alpha_bar(tau, self.x.ndim) for tau in (self.tau, self.tau_next))
 
     def mask(self, condition: Tensor) -> Tensor:
         "A condition on timesteps, (1, N) bool, broadcastable over x and on its device."
@@ -89,7 +90,7 @@ def log_variance(s: Step, variance: str = "auto") -> Tensor:
         raise ValueError(
             "variance is 'learned', but the network predicts none (learn_sigma=False); it may be 'large' or 'small'"
         )
-    low, high = s.schedule.log_variances(s.x, s.tau, s.tau_next)
+    low, high = s.path.log_variances(s.x, s.tau, s.tau_next)
     if s.v is not None and variance in ("auto", "learned"):
         return low + (s.v + 1) / 2 * (high - low)
     if variance == "small":
@@ -99,7 +100,7 @@ def log_variance(s: Step, variance: str = "auto") -> Tensor:
 # %% ../nbs/04_samplers.ipynb #04_sampler-009
 def ddpm(s: Step, variance: str = "auto") -> Tensor:
     "Ancestral sampling (Ho et al. 2020) of any stride; variance as in `log_variance`, 'auto': learned if there is one."
-    mean, _ = s.schedule.posterior(s.x, s.x0, s.tau, s.tau_next)
+    mean, _ = s.path.posterior(s.x, s.x0, s.tau, s.tau_next)
     std = (log_variance(s, variance) / 2).exp()
     return mean + s.mask(s.tau_next > 0) * std * s.noise()
 
@@ -178,14 +179,14 @@ SOLVERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ddpm": ddpm, "dpm++"
 CORRECTORS: dict[str, Callable[[Step], Tensor]] = {"unipc": unipc_corrector}
 
 
-def linear_ramp(schedule: Schedule, steps: int) -> Tensor:
+def linear_ramp(path: NoisePath, steps: int) -> Tensor:
     "Timesteps at equal strides of tau, (steps + 1,) long."
-    return ramp(steps, schedule.T)
+    return ramp(steps, path.T)
 
 
-TIMESTEP_SPACINGS: dict[str, Callable[[Schedule, int], Tensor]] = {
+TIMESTEP_SPACINGS: dict[str, Callable[[NoisePath, int], Tensor]] = {
     "linear": linear_ramp,
-    "log-snr": Schedule.log_snr_ramp,
+    "log-snr": NoisePath.log_snr_ramp,
 }
 
 # %% ../nbs/04_samplers.ipynb #guidance-0
@@ -201,18 +202,18 @@ def without_history(
     tau: Tensor,  # (N,) long
     history: float | Tensor,  # the weight, for the error
     history_noise: int | None,  # 1..T; None: T
-    schedule: Schedule,
+    path: NoisePath,
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:  # x and tau, with the frames at tau = 0 noised to `history_noise`
     "What the network is shown when the history is left out. Raises ValueError when no frame is at tau = 0."
-    k, given = schedule.T if history_noise is None else history_noise, tau == 0
+    k, given = path.T if history_noise is None else history_noise, tau == 0
     if not given.any():
         raise ValueError(f"history is {history}, but no frame is at tau = 0 to guide by")
-    if not 1 <= k <= schedule.T:
-        raise ValueError(f"history_noise is {k}, but may be 1 to {schedule.T}")
+    if not 1 <= k <= path.T:
+        raise ValueError(f"history_noise is {k}, but may be 1 to {path.T}")
     hidden = tau.masked_fill(given, k)
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return where_frames(given, schedule.noise(x, hidden[None], noise), x), hidden
+    return where_frames(given, path.noise(x, hidden[None], noise), x), hidden
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-015
 def guides(weight: float | Tensor | None) -> bool:
@@ -221,59 +222,62 @@ def guides(weight: float | Tensor | None) -> bool:
 
 
 def predict(
-    net,  # net(x, t, y) -> (B, N, C or 2C, H, W)
+    net,  # net(x, t) or, with labels, net(x, t, y) -> (B, N, C or 2C, H, W)
     x: Tensor,  # (B, N, C, H, W)
     tau: Tensor,  # (N,) long
     y: Tensor | None = None,  # (B,) labels
     cfg: float | Tensor = 1.0,  # weight of the label, a number or (N,); 1: no guidance
     history: float | Tensor = 1.0,  # weight of the frames at tau = 0, a number or (N,); 1: no guidance
     history_noise: int | None = None,  # to which those are noised to leave them out, 1..T; None: T
-    schedule: Schedule | None = None,  # None: the paper's
+    path: NoisePath | None = None,  # None: the network's own, else the paper's
     generator: torch.Generator | None = None,  # of that noise
-) -> tuple[Tensor, Tensor | None]:  # noise and variance channels (or None), each (B, N, C, H, W) in x's dtype
+) -> tuple[Tensor, Tensor | None]:  # prediction, variance channels or None; (B, N, C, H, W) in x's dtype
     "The guided prediction. Raises ValueError when there is no label, or no frame at tau = 0, to be guided by."
-    schedule, B, C = schedule or Schedule(), len(x), x.shape[2]
+    path, B, C = path_of(net, path), len(x), x.shape[2]
     asked = [(x, tau, y)]  # every condition that the network is asked under
     if guides(cfg):
         asked.append((x, tau, without_label(net, y, cfg)))
     if guides(history):
-        asked.append((*without_history(x, tau, history, history_noise, schedule, generator), y))
+        asked.append((*without_history(x, tau, history, history_noise, path, generator), y))
     xs, taus, ys = zip(*asked, strict=True)
     if (tau == tau[0]).all() and not guides(history):  # one timestep a clip: a scalar network can be asked too
         taus = [t[0] for t in taus]
-    times = [schedule.index(t.expand(B, *t.shape)).to(x.device) for t in taus]
-    out = net(torch.cat(xs), torch.cat(times), None if y is None else torch.cat(ys)).to(x.dtype).chunk(len(asked))
-    eps, v = split_prediction(out[0], C)
+    times = [path.network_time(x, t.expand(B, *t.shape)) for t in taus]
+    xs = [path.network_input(x, t[None]) for x, t in zip(xs, taus, strict=True)]
+    labels = () if y is None else (torch.cat(ys),)
+    out = net(torch.cat(xs), torch.cat(times), *labels).to(x.dtype).chunk(len(asked))
+    said, v = split_prediction(out[0], C)
     weights = [per_frame(w, x, "guidance").to(x) for w in (cfg, history) if guides(w)]
-    return eps + sum((w - 1) * (eps - other[:, :, :C]) for w, other in zip(weights, out[1:], strict=True)), v
+    return said + sum((w - 1) * (said - other[:, :, :C]) for w, other in zip(weights, out[1:], strict=True)), v
 
 # %% ../nbs/04_samplers.ipynb #up-0
 def renoise(
     x: Tensor,  # (B, N, ...) video
     tau: Tensor,  # (N,) long, where it is
     tau_next: Tensor,  # (N,) long; frames for which this is not higher stay as they are
-    schedule: Schedule,
+    path: NoisePath,
     generator: torch.Generator | None = None,  # source of the noise
 ) -> Tensor:  # like x
     "A sample of q(x at tau_next | x at tau): noise is added."
-    a, a_next = (schedule.alpha_bar(t[None], x.ndim) for t in (tau, tau_next))
+    a, a_next = (path.alpha_bar(t[None], x.ndim) for t in (tau, tau_next))
     keep = (a_next / a).clamp(max=1)
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return where_frames(tau_next > tau, keep.sqrt().to(x) * x + (1 - keep).sqrt().to(x) * noise, x)
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-017
 @torch.no_grad()
+@checked()
 def sample(
-    net,  # net(x, t, y) -> (B, N, C or 2C, H, W); t is (B,) or (B, N), network index
+    net,  # net(x, t) or, with labels, net(x, t, y) -> (B, N, C or 2C, H, W); t is (B,) or (B, N), `path.index`
     x: Tensor,  # (B, N, C, H, W): noise where the plan starts at T, data where it starts at 0
-    plan: Tensor,  # (S + 1, N) long, see fvdm.vtv
+    plan: Tensor,  # (S + 1, N) long, see fvdm.vtv; on a `Flow` a float too
     solver: str = "ddim",  # a name in SOLVERS: "ddim", "ddpm", "dpm++", "unipc"
     y: Tensor | None = None,  # (B,) labels
     cfg: float | Tensor = 1.0,  # classifier-free guidance, a number or (N,); 1 is none
     history: float | Tensor = 1.0,  # history guidance, a number or (N,); 1 is none
     history_noise: int | None = None,  # of fractional history guidance, 1..T; None: T, the history is hidden
     generator: torch.Generator | None = None,  # source of the steps' noise, on x's device
-    schedule: Schedule | None = None,  # None: the paper's
+    path: NoisePath | None = None,  # None: the network's own, else the paper's
     up: str | None = None,  # rises of the plan: "noise" adds noise, "ode" follows the ODE backwards; None: an error
     constrain: Callable[[Tensor, Tensor], Tensor] | None = None,  # (x, tau) -> x, before each row and at the end
     progress: bool = False,  # show a bar
@@ -281,7 +285,7 @@ def sample(
     **options,  # the solver's own: eta (ddim), variance (ddpm)
 ) -> Tensor:  # (B, N, C, H, W) at plan[-1]
     "Run a plan. Frames whose timestep stays are returned bit for bit. Raises ValueError for an invalid argument."
-    schedule, prev = schedule or Schedule(), None
+    path, prev = path_of(net, path), None
     if solver not in SOLVERS:
         raise ValueError(f"solver is {solver!r}, but may be one of: {', '.join(SOLVERS)}")
     if up not in (None, "noise", "ode") or (up == "ode" and solver != "ddim"):
@@ -289,19 +293,20 @@ def sample(
     if not x.is_floating_point():
         raise ValueError(f"x is {x.dtype}, but must be floating point")
     dtype, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is too coarse for steps
-    plan = check_plan(plan, x.shape[1], schedule.T, rises=up is not None).cpu()
+    plan = check_plan(plan, x.shape[1], path.T, rises=up is not None, continuous=path.continuous).cpu()
     for row in tqdm(range(len(plan) - 1), desc=solver, disable=not progress):
         tau, tau_next = plan[row], plan[row + 1]
         x = constrain(x, tau) if constrain else x
         moves = tau != tau_next
         if up == "noise" and (tau_next > tau).any():
-            x, prev = renoise(x, tau, tau_next, schedule, generator), None
+            x, prev = renoise(x, tau, tau_next, path, generator), None
             moves = tau_next < tau
         if not moves.any():
             continue
-        eps, v = predict(net, x, tau, y, cfg, history, history_noise, schedule, generator)
+        said, v = predict(net, x, tau, y, cfg, history, history_noise, path, generator)
         tau, tau_next = tau[None], tau_next[None]
-        step = Step(x, eps, schedule.x0_from_eps(x, tau, eps), v, tau, tau_next, schedule, generator, prev)
+        x0, eps = path.x0_and_eps(x, tau, said)
+        step = Step(x, eps, x0, v, tau, tau_next, path, generator, prev)
         if callback:
             callback(row, step)
         if solver in CORRECTORS:
@@ -317,35 +322,35 @@ def begin(
     shape: tuple[int, ...],  # (B, N, C, H, W)
     context: Tensor | None = None,  # (B, N, C, H, W) clean video; only frames that start below T are looked at
     generator: torch.Generator | None = None,  # source of the noise; its device is the result's
-    schedule: Schedule | None = None,  # None: the paper's
+    path: NoisePath | None = None,  # None: the paper's
 ) -> Tensor:  # (B, N, C, H, W), what `sample` takes
     "The video at the first row of a plan. Raises ValueError when frames must be given and are not."
-    schedule = schedule or Schedule()
+    path = path or Schedule()
     noise = torch.randn(shape, generator=generator, device=generator.device if generator else None)
-    below = plan[0] < schedule.T
+    below = plan[0] < path.T
     if context is None:
         if below.any():
             frames = below.nonzero().flatten().tolist()
-            raise ValueError(f"context is None, but the plan starts with frames {frames} below T = {schedule.T}")
+            raise ValueError(f"context is None, but the plan starts with frames {frames} below T = {path.T}")
         return noise
-    return where_frames(below, schedule.noise(context.to(noise), plan[:1].cpu(), noise), noise)
+    return where_frames(below, path.noise(context.to(noise), plan[:1].cpu(), noise), noise)
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-031
 def replacement(
     context: Tensor,  # (B, N, C, H, W) clean; only the given frames are looked at
     frames: int | Iterable[int] | slice | Tensor,  # which are given, see `frame_mask`
     generator: torch.Generator | None = None,  # of the noise, fresh at every step
-    schedule: Schedule | None = None,  # None: the paper's
-    path: dict[int, Tensor] | None = None,  # timestep -> video, from `invert`, put in instead of fresh noise
+    path: NoisePath | None = None,  # None: the paper's
+    inverted: dict[float, Tensor] | None = None,  # timestep -> video, from `invert`, put in instead of fresh noise
 ) -> Callable[[Tensor, Tensor], Tensor]:  # for `sample(constrain=...)`
     "A scalar network's method: at every step the given frames, with that step's noise, are put in their places."
-    schedule, mask = schedule or Schedule(), frame_mask(frames, context.shape[1])
+    path, mask = path or Schedule(), frame_mask(frames, context.shape[1])
 
     def put(x, tau):
-        if path is not None:
-            return where_frames(mask, path[int(tau[0])], x)
+        if inverted is not None:
+            return where_frames(mask, inverted[tau[0].item()], x)
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        return where_frames(mask, schedule.noise(context.to(x), tau[None], noise), x)
+        return where_frames(mask, path.noise(context.to(x), tau[None], noise), x)
 
     return put
 
@@ -355,16 +360,16 @@ def invert(
     x0: Tensor,  # (B, N, C, H, W) clean
     plan: Tensor,  # (S + 1, N) long, all columns the same: the plan that will be sampled
     y: Tensor | None = None,  # (B,) labels
-    schedule: Schedule | None = None,  # None: the paper's
-) -> dict[int, Tensor]:  # timestep -> (B, N, C, H, W)
+    path: NoisePath | None = None,  # None: the network's own, else the paper's
+) -> dict[float, Tensor]:  # timestep -> (B, N, C, H, W)
     "DDIM inversion: the video at every timestep of a plan, by following the ODE backwards."
-    path = {}
+    videos = {}
 
     def keep(row, step):
-        path[int(step.tau[0, 0])] = step.x
+        videos[step.tau[0, 0].item()] = step.x
 
-    top = sample(net, x0, plan.flip(0), "ddim", y, schedule=schedule, up="ode", callback=keep)
-    return path | {int(plan[0, 0]): top}
+    top = sample(net, x0, plan.flip(0), "ddim", y, path=path, up="ode", callback=keep)
+    return videos | {plan[0, 0].item(): top}
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-037
 class Windows:
@@ -379,7 +384,7 @@ class Windows:
         if not 1 <= stride <= frames:
             raise ValueError(f"stride is {stride}, but may be 1 to {frames}, the network's frames")
         self.net, self.frames, self.stride = net, frames, stride
-        self.num_classes = getattr(net, "num_classes", None)
+        self.num_classes, self.path = getattr(net, "num_classes", None), getattr(net, "path", None)
 
     def starts(self, length: int) -> list[int]:
         "First frames of the windows that cover a video; the last window ends with it."
@@ -393,7 +398,8 @@ class Windows:
         total, weight = 0, torch.zeros(x.shape[1], device=x.device, dtype=x.dtype)
         for s in self.starts(x.shape[1]):
             at = slice(s, s + self.frames)
-            out = self.net(x[:, at], t if t.ndim == 1 else t[:, at], y)
+            labels = () if y is None else (y,)
+            out = self.net(x[:, at], t if t.ndim == 1 else t[:, at], *labels)
             if s == 0:  # now the number of channels is known
                 total = torch.zeros(*x.shape[:2], *out.shape[2:], device=x.device, dtype=x.dtype)
             total[:, at] += append_dims(tent[None], x.ndim) * out
