@@ -15,7 +15,7 @@ from fvdm.data.index import (
 from fvdm.data.datasets import (
     LAYOUTS, ClipDataset, Layout, VideoDataset, WorldDataset, find_videos, open_dataset, reflect,
 )
-from .latents import Latents, encode
+from .latents import Latents, encode, encode_part, parts
 from .sources import as_frames
 # isort: on
 # fmt: on
@@ -27,6 +27,6 @@ __all__ = [
     "index_folder", "index_video", "index_videos", "is_animation", "load_index", "open_video",
     "read_frames", "save_index", "stamp",
     "LAYOUTS", "ClipDataset", "Layout", "VideoDataset", "WorldDataset", "find_videos", "open_dataset", "reflect",
-    "Latents", "encode", "as_frames",
+    "Latents", "encode", "encode_part", "parts", "as_frames",
 ]
 # fmt: on

@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['LAYOUTS', 'SPLIT_NAMES', 'Layout', 'Contents', 'list_contents', 'Found', 'find_videos', 'find_base', 'find_classes',
-           'split_lists', 'read_split', 'choose_split', 'Described', 'reflect', 'ClipDataset', 'VideoDataset',
-           'WorldDataset', 'open_dataset']
+           'split_lists', 'read_text', 'read_split', 'find_listed', 'choose_split', 'Described', 'reflect',
+           'ClipDataset', 'VideoDataset', 'WorldDataset', 'open_dataset']
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-002
+import contextlib
 import hashlib
 import os
 import re
+import unicodedata
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ..arguments import check_value, check_whole, checked, shown
 from fvdm.data.index import (
     IMAGE_FILES,
     VIDEO_FILES,
@@ -158,6 +161,7 @@ def _of_one_kind(files: list[Path], folders: dict[Path, int]) -> tuple[list[Path
     return sorted(folders), [(f, "a video file among folders of images") for f in files]
 
 
+@checked()
 def find_videos(
     root: Path,  # the data set's folder; links are followed, each folder is entered once
     layout: Layout,  # what counts as a video
@@ -216,7 +220,7 @@ def find_classes(
     depth = int(split)
     return {p: ("".join(parts[:depth]), "".join(parts[depth : depth + 1])) for p, parts in folders.items()}
 
-# %% ../../nbs/07b_datasets.ipynb #datasets-009g
+# %% ../../nbs/07b_datasets.ipynb #datasets-009gp
 def split_lists(root: Path) -> dict[str, Path]:
     "The split files (trainlist01.txt) in a data set's folder or beside it: name -> file."
     found = {}
@@ -225,20 +229,53 @@ def split_lists(root: Path) -> dict[str, Path]:
             found |= {f.stem: f for f in sorted(place.glob(pattern)) if SPLIT_NAMES.match(f.stem)}
     return found
 
+# %% ../../nbs/07b_datasets.ipynb #datasets-009gq
+def _list_key(path: Path) -> tuple[str, ...]:
+    "By which a video is found in a split file: its folders and its name, in lower case, without suffix."
+    plain = unicodedata.normalize("NFC", str(path.with_suffix("") if path.name else path)).lower()
+    return tuple(part for part in plain.split("/") if part not in ("", "."))
 
-def _list_key(path: Path) -> tuple[str, str]:
-    "By which a video is found in a split file: its folder and its name, in lower case, without suffix."
-    return path.parent.name.lower(), path.stem.lower()
+# %% ../../nbs/07b_datasets.ipynb #datasets-009gr
+def read_text(file: Path) -> str:
+    "A text in UTF-8 or UTF-16, with or without a byte order mark, else in Windows' Latin letters. Raises ValueError."
+    data = file.read_bytes()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        codings = ("utf-16",)
+    else:
+        codings = ("utf-8-sig", "utf-16-le" if data[1:2] == b"\0" else "cp1252")
+    for coding in codings:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(coding)
+            if "\0" not in text:
+                return text
+    raise ValueError(f"{file} is not a list of videos (it is no text in UTF-8, UTF-16 or Windows-1252)")
 
-
-def read_split(file: Path) -> set[tuple[str, str]]:
+# %% ../../nbs/07b_datasets.ipynb #datasets-009gs
+def read_split(file: Path) -> set[tuple[str, ...]]:
     "What a split file lists: lines `class/name.avi`, each perhaps with a number. Raises ValueError for no text."
-    try:
-        text = file.read_text("utf-8-sig").replace("\\", "/")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not a list of videos ({error})") from None
+    text = read_text(file).replace("\\", "/")
     lines = [re.sub(r"\s+\d+$", "", line.strip()) for line in text.splitlines()]
     return {_list_key(Path(line)) for line in lines if line}
+
+# %% ../../nbs/07b_datasets.ipynb #datasets-009g
+def find_listed(
+    paths: list[Path],  # videos below the root
+    root: Path,  # the data set's folder
+    wanted: set[tuple[str, ...]],  # of `read_split`
+) -> tuple[set[Path], set[tuple[str, ...]]]:
+    "The videos that a list names, and what names several of them: by as many folders as both of them tell."
+    by_end = defaultdict(list)
+    for path in paths:
+        key = _list_key(path.relative_to(root))
+        for first in range(len(key)):
+            by_end[key[first:]].append(path)
+    chosen, several = set(), set()
+    for key in wanted:
+        ends = [key[first:] for first in range(len(key)) if len(key) - first > 1 or len(key) == 1]
+        found = next((by_end[end] for end in ends if end in by_end), [])
+        chosen |= set(found)
+        several |= {key} if len(found) > 1 else set()
+    return chosen, several
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009k
 def choose_split(
@@ -249,15 +286,24 @@ def choose_split(
 ) -> list[VideoIndex]:
     "The videos of a split. Raises ValueError that names the splits there are."
     folders = {name for name, _ in class_of.values() if name}
-    if split in folders:
-        return [v for v in videos if class_of[v.path][0] == split]
+    if not split.strip():
+        raise ValueError(f"split is {split!r}, but must be a name")
+    alike = [name for name in sorted(folders) if name == split] or [f for f in folders if f.lower() == split.lower()]
+    if alike:
+        return [v for v in videos if class_of[v.path][0] in alike]
     lists = split_lists(root)
-    file = lists.get(split.removesuffix(".txt"), home_path(split))
+    by_name = {name.lower(): file for name, file in lists.items()} | lists
+    name = split.removesuffix(".txt")
+    file = by_name.get(name) or by_name.get(name.lower()) or home_path(split)
     if not file.is_file():
         found = ", ".join([*sorted(folders), *lists]) or "none"
         raise ValueError(f"split is {split!r}, but may be a split file or one of those found: {found}")
     wanted = read_split(file)
-    chosen = [v for v in videos if _list_key(v.path) in wanted]
+    listed, several = find_listed([v.path for v in videos], root, wanted)
+    chosen = [v for v in videos if v.path in listed]
+    if several:
+        first = "/".join(min(several))
+        warnings.warn(f"split {split}: {len(several)} lines name several videos, the first is {first}", stacklevel=4)
     if not chosen:
         raise ValueError(f"split is {split!r}, but none of its {len(wanted)} videos is below {root}")
     if len(chosen) < len(wanted):
@@ -319,7 +365,8 @@ class Described:
         total = sum(map(len, self.videos))
         clips = f"clips of {self.frames} at interval {self.interval}, {self.size}x{self.size}"
         classes = f"; {len(self.classes)} classes" if self.classes else ""
-        return f"{len(self.videos)} videos in {self.root.name} of {total:,} frames; {clips}{classes}"
+        name = self.root.resolve().name or self.root
+        return f"{len(self.videos)} videos in {name} of {total:,} frames; {clips}{classes}"
 
     def summary(self) -> str:
         "What is used, and what is not and why, one line each."
@@ -371,11 +418,14 @@ class Described:
         return self.summary()
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-016
+@checked(length=(2, None))
 def reflect(
     numbers: np.ndarray,  # frame numbers, 0 or more
     length: int,  # frames there are, 2 or more
 ) -> np.ndarray:  # in 0..length - 1
     "To and fro: 0 1 2 3 2 1 0 1 ..."
+    if numbers.dtype.kind not in "iu":
+        raise ValueError(f"numbers is {shown(numbers)}, but must be whole numbers")
     return length - 1 - np.abs(numbers % (2 * length - 2) - (length - 1))
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-019
@@ -415,6 +465,14 @@ class VideoDataset(Described, ClipDataset):
         split: str | None = None,  # a folder ("train"), a list ("trainlist01") or a file of names; None: all
     ):
         super().__init__()
+        check_whole("frames", frames)
+        check_whole("interval", interval)
+        check_whole("size", size, 1, 16384)
+        check_whole("seed", seed, 0, 2**63 - 1)
+        check_value("max_bad", max_bad, float, (0, 1))
+        for name, value in (("root", root), ("index", index)):
+            check_value(name, value, str | Path | None)
+        check_value("split", split, str | None)
         root = home_path(root)
         if not root.is_dir():
             raise ValueError(f"root is {str(root)!r}, but must be an existing folder of videos")
@@ -538,6 +596,7 @@ class WorldDataset(ClipDataset):
         return {"video": torch.from_numpy(video), "label": label, "source": f"{self.world}/{self.stream}/{number}"}
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-037
+@checked(size=(8, 16384), seed=(0, 2**63 - 1))
 def open_dataset(
     name: str,  # a layout (faceforensics, skytimelapse, ucf101, taichi, folder) or world (faces, sky, actions, figures)
     root: str | Path | None = None,  # the folder, for a layout

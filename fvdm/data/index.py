@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['VIDEO_FILES', 'IMAGE_FILES', 'UNEVEN', 'CUT_SHORT', 'DAMAGED', 'NO_TIMES', 'TRANSFERS', 'INDEX_VERSION', 'VideoIndex',
            'open_video', 'main_stream', 'read_packets', 'decode', 'decode_from', 'Packet', 'Listing', 'list_packets',
-           'upright', 'is_animation', 'is_picture', 'is_film', 'index_animation', 'index_file', 'image_files',
-           'frame_files', 'index_folder', 'index_video', 'read_frames', 'cache_home', 'default_index_path',
-           'save_index', 'load_index', 'stamp', 'index_videos']
+           'upright', 'has_alpha', 'is_animation', 'is_picture', 'is_film', 'is_steady', 'index_animation',
+           'index_file', 'image_files', 'frame_files', 'index_folder', 'index_video', 'read_frames', 'cache_home',
+           'default_index_path', 'save_index', 'load_index', 'stamp', 'index_videos']
 
 # %% ../../nbs/07a_index.ipynb #index-002
+import contextlib
 import hashlib
 import json
 import os
@@ -34,8 +35,9 @@ from safetensors.numpy import save
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..arguments import checked
 from ..files import atomic_write, home_path, short_name
-from ..media import read_image
+from ..media import OPAQUE, is_transparent, read_image
 
 # %% ../../nbs/07a_index.ipynb #index-005
 VIDEO_FILES = {".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".wmv", ".ts", ".flv"}
@@ -70,6 +72,17 @@ def open_video(path: Path):  # -> av.container.InputContainer
 
     return av.open(f"file:{path}", options={"protocol_whitelist": "file"})
 
+# %% ../../nbs/07a_index.ipynb #index-007dp
+def _single_pictures(name: str, streams: list[int], most: int = 100) -> set[int]:
+    "Of the streams (numbers) those that have one packet, while another has so many, or in all of the file."
+    count = dict.fromkeys(streams, 0)
+    with open_video(name.removeprefix("file:")) as container, contextlib.suppress(IndexError):  # see `read_packets`
+        for packet in container.demux([container.streams[i] for i in streams]):
+            count[packet.stream_index] += packet.size > 0
+            if min(count.values()) > 1 or max(count.values()) >= most:
+                break
+    return {i for i, n in count.items() if n == 1}
+
 # %% ../../nbs/07a_index.ipynb #index-007d
 def main_stream(container):  # -> av.VideoStream | None
     "The largest video stream (among equals the default one, then the first) that is no cover picture or thumbnail."
@@ -77,10 +90,13 @@ def main_stream(container):  # -> av.VideoStream | None
 
     pictures = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
     films = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & pictures]
+    single = {s.index for s in films if s.frames == 1}
+    if len(films) > 1 and not all(s.frames for s in films):
+        single |= _single_pictures(container.name, [s.index for s in films])
 
     def rank(stream):
         is_default = bool(stream.disposition & Disposition.default)
-        return stream.frames != 1, stream.width * stream.height, is_default, -stream.index
+        return stream.index not in single, stream.width * stream.height, is_default, -stream.index
 
     return max(films, key=rank, default=None)
 
@@ -381,6 +397,13 @@ def _square(
     height, width = size
     return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
 
+# %% ../../nbs/07a_index.ipynb #index-020oip
+def has_alpha(frame) -> bool:  # av.VideoFrame
+    "Whether a frame has pixels that are not opaque."
+    if "a" not in frame.format.name.replace("gray", "").replace("bayer", "").replace("palette", ""):
+        return False
+    return bool((frame.reformat(format="rgba").to_ndarray()[..., 3] < 255).any())
+
 # %% ../../nbs/07a_index.ipynb #index-020oi
 def _describe_pictures(frames: list, listing: Listing) -> tuple[tuple[int, int], float, list[str]]:
     "(H, W) of the frames of a film as they are read; the aspect that is believed of its pixels; what is odd."
@@ -401,6 +424,8 @@ def _describe_pictures(frames: list, listing: Listing) -> tuple[tuple[int, int],
         notes.append(f"transfer function {TRANSFERS[int(first.color_trc)]}: read as ordinary video")
     if any(kind in first.side_data for kind in (Type.STEREO3D, Type.SPHERICAL)):
         notes.append("two views or a sphere in each frame: read as a plain picture")
+    if has_alpha(first):
+        notes.append(OPAQUE)
     if listing.streams > 1:
         notes.append(f"the largest film of {listing.streams} video streams ({first.width}x{first.height})")
     size = _square((first.height, first.width), float(aspect))
@@ -485,6 +510,14 @@ def _pages(image) -> Iterator[tuple[int, np.ndarray, float]]:
             picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
         yield number, picture, float(image.info.get("duration", 0))
 
+# %% ../../nbs/07a_index.ipynb #index-020tip
+def is_steady(
+    durations: Sequence[float],  # of pictures, milliseconds
+) -> bool:
+    "Whether durations are one, rounded: to 10 ms as in a GIF, or to 1 ms as in a WebP, a larger one now and then."
+    unit = 10 if all(d % 10 == 0 for d in durations) else 1
+    return not durations or max(durations) - min(durations) <= unit + 1e-6
+
 # %% ../../nbs/07a_index.ipynb #index-020ti
 def index_animation(
     path: Path,  # an animated WebP, PNG or AVIF, or a TIFF of several pages
@@ -505,7 +538,9 @@ def index_animation(
         note = CUT_SHORT
     if not numbers:
         raise ValueError("it has no frames")
-    notes = [note, UNEVEN if len(set(durations[:-1])) > 1 else ""]
+    with Image.open(path) as image:
+        clear = OPAQUE if is_transparent(image) else ""
+    notes = [note, "" if is_steady(durations[:-1]) else UNEVEN, clear]
     return VideoIndex(path, np.array(numbers), NO_TIMES, "; ".join(filter(None, notes)), size=shapes[0])
 
 # %% ../../nbs/07a_index.ipynb #index-020e
@@ -561,6 +596,8 @@ def index_folder(
     folder: Path,  # a folder of numbered images
 ) -> VideoIndex:
     "The frames of a folder. Raises ValueError for an empty or unreadable image, or a number that is missing."
+    from PIL import Image
+
     files = frame_files(folder)
     if not files:
         raise ValueError("it has no images")
@@ -573,10 +610,13 @@ def index_folder(
         i = int(np.flatnonzero(steps != np.median(steps))[0])
         raise ValueError(f"its images are not numbered evenly: {files[i + 1].name} comes after {files[i].name}")
     strays = sorted(set(image_files(folder)) - {f.name for f in files})
-    note = f"{len(strays)} other images left out, the first is {strays[0]}" if strays else ""
-    return VideoIndex(folder, np.arange(len(files)), note=note, size=size)
+    notes = [f"{len(strays)} other images left out, the first is {strays[0]}"] if strays else []
+    with Image.open(files[0]) as image:
+        notes += [OPAQUE] if is_transparent(image) else []
+    return VideoIndex(folder, np.arange(len(files)), note="; ".join(notes), size=size)
 
 # %% ../../nbs/07a_index.ipynb #index-028
+@checked()
 def index_video(
     path: Path,  # a video file or a folder of images
 ) -> VideoIndex:  # with `fault` if it cannot be used
@@ -652,6 +692,7 @@ def _read_animation(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarr
     return found
 
 # %% ../../nbs/07a_index.ipynb #index-033c
+@checked()
 def read_frames(
     video: VideoIndex,  # from `index_video`
     numbers: Sequence[int],  # frame numbers, in any order, repeated or not
@@ -763,7 +804,7 @@ def index_videos(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         jobs = {pool.submit(index_video, path): path for path in changed}
         try:
-            for job in tqdm(as_completed(jobs), f"indexing {root.name}", len(jobs), delay=1, mininterval=1):
+            for job in tqdm(as_completed(jobs), f"indexing {root.resolve().name}", len(jobs), delay=1, mininterval=1):
                 path = jobs[job]
                 current[path] = changed[path], job.result()
                 if time.monotonic() - saved > save_every:

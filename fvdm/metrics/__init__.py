@@ -9,13 +9,15 @@ __all__ = []
 # fmt: off
 # isort: off
 from fvdm.metrics.distances import (
-    Statistics, condition, ledoit_wolf, SHRINKAGES, gaussian, distance, frechet_distance, kernel_distance,
-    precision_recall, density_coverage, bootstrap, bootstrap_sd, interval, bias_curve, at_infinity,
+    Statistics, condition, ledoit_wolf, SHRINKAGES, gaussian, distance, frechet_distance, frechet_terms,
+    kernel_distance, precision_recall, density_coverage, bootstrap, bootstrap_sd,
+    bootstrap_difference, interval, bias_curve, at_infinity,
 )
 from .i3d import same_pad, same_pool, Unit3D, Mixed, INCEPTION, I3D, I3D_FILES, git_blob, check_weights
 from fvdm.metrics.detectors import (
-    distance_name, Detector, resize_frames, enlarge_and_crop, energies, DETECTOR_FOLDER, WorldsNet, worlds_detector,
-    i3d_detector, torchscript_detector, codec_features, codec_detector, DETECTORS, load_detector, batches, extract,
+    distance_name, Detector, resize_frames, enlarge_and_crop, energies, DETECTOR_FOLDER, WorldsNet, split_features,
+    worlds_detector, i3d_detector, torchscript_detector, codec_features, codec_detector, DETECTORS, load_detector,
+    batches, extract,
 )
 from fvdm.metrics.protocol import (
     VIDEOS, STARTS, RESIZES, STORES, MATRIX_SQRTS, Protocol, SG, LATTE, CODE, PROTOCOLS, load_protocol,
@@ -25,7 +27,8 @@ from fvdm.metrics.measure import (
     still, gather, REAL_FIELDS, protocol_diff, save_statistics, load_statistics, COMPANIONS, Result, companions,
     find_shared, check_writable, measure, repeat, summarize_seeds,
 )
-from .frames import psnr, ssim, LPIPS_FILES, lpips, seam
+from .frames import psnr, ssim, LPIPS_FILES, lpips, seam, contrast, frame_change
+from .conditional import sample_scores, copy_nearest, blend_linear, change_ratio
 from fvdm.metrics.distortions import (
     boxes, blur, salt_pepper, local_swap, global_swap, interleave, switch, frozen, backwards, DISTORTIONS,
 )
@@ -36,16 +39,19 @@ from fvdm.metrics.distortions import (
 # fmt: off
 __all__ = [
     "Statistics", "condition", "ledoit_wolf", "SHRINKAGES", "gaussian", "distance", "frechet_distance",
-    "kernel_distance", "precision_recall", "density_coverage", "bootstrap", "bootstrap_sd", "interval",
+    "frechet_terms", "kernel_distance", "precision_recall", "density_coverage", "bootstrap", "bootstrap_sd",
+    "bootstrap_difference", "interval",
     "bias_curve", "at_infinity", "same_pad", "same_pool", "Unit3D", "Mixed", "INCEPTION", "I3D", "I3D_FILES",
     "git_blob", "check_weights", "distance_name", "Detector", "resize_frames", "enlarge_and_crop", "energies",
-    "DETECTOR_FOLDER", "WorldsNet", "worlds_detector", "i3d_detector", "torchscript_detector", "codec_features",
-    "codec_detector", "DETECTORS", "load_detector", "batches", "extract", "VIDEOS", "STARTS", "RESIZES", "STORES",
+    "DETECTOR_FOLDER", "WorldsNet", "split_features", "worlds_detector", "i3d_detector", "torchscript_detector",
+    "codec_features", "codec_detector", "DETECTORS", "load_detector", "batches", "extract",
+    "VIDEOS", "STARTS", "RESIZES", "STORES",
     "MATRIX_SQRTS", "Protocol", "SG", "LATTE", "CODE", "PROTOCOLS", "load_protocol", "through_jpeg", "through_mp4",
     "stored", "resized", "choose_videos", "choose_frames", "Clips", "still", "gather", "REAL_FIELDS",
     "protocol_diff", "save_statistics", "load_statistics", "COMPANIONS", "Result", "companions", "find_shared",
     "check_writable", "measure", "repeat", "summarize_seeds",
-    "psnr", "ssim", "LPIPS_FILES", "lpips", "seam", "boxes", "blur", "salt_pepper",
+    "psnr", "ssim", "LPIPS_FILES", "lpips", "seam", "contrast", "frame_change", "sample_scores",
+    "copy_nearest", "blend_linear", "change_ratio", "boxes", "blur", "salt_pepper",
     "local_swap", "global_swap", "interleave", "switch", "frozen", "backwards", "DISTORTIONS",
 ]
 # fmt: on

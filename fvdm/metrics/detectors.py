@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DETECTOR_FOLDER', 'DETECTORS', 'distance_name', 'Detector', 'resize_frames', 'enlarge_and_crop', 'energies',
-           'WorldsNet', 'worlds_detector', 'i3d_detector', 'torchscript_detector', 'codec_features', 'codec_detector',
-           'load_detector', 'batches', 'extract']
+           'WorldsNet', 'split_features', 'worlds_detector', 'i3d_detector', 'torchscript_detector', 'codec_features',
+           'codec_detector', 'load_detector', 'batches', 'extract']
 
 # %% ../../nbs/08c_detectors.ipynb #detectors-002
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +42,7 @@ class Detector:
     rule: str  # what is done to the pixels, in words
     forward: Callable = field(repr=False)  # uint8 (B, N, 3, H, W) on the device -> (B, d)
     device: str = "cpu"
+    parts: Callable | None = field(default=None, repr=False)  # features (n, d) -> {name: (n, part)}; None: one kind
 
     @property
     def label(self) -> str:
@@ -149,6 +150,22 @@ class WorldsNet(nn.Module):
     def forward(self, video: Tensor) -> Tensor:
         return self.white(torch.cat([self.read(video), energies(video)], 1))
 
+# %% ../../nbs/08c_detectors.ipynb #detectors-parts
+def split_features(
+    features: Tensor,  # (n, 77) of `WorldsNet`
+    white: nn.Linear,  # its last layer
+    learned: int = WorldsNet.learned,  # features before the energies
+) -> dict[str, Tensor]:  # "learned": (n, 64), "energies": (n, 13), each white over the worlds; float32
+    "The two kinds of features of the detector that ships, apart."
+    weight = white.weight.detach().double().cpu()
+    raw = torch.linalg.solve(weight, (features.double().cpu() - white.bias.detach().double().cpu()).T).T
+    covariance = torch.linalg.inv(weight.T @ weight)  # of raw features over the worlds
+    parts = {}
+    for name, part in (("learned", slice(None, learned)), ("energies", slice(learned, None))):
+        root = torch.linalg.cholesky(covariance[part, part])
+        parts[name] = torch.linalg.solve_triangular(root, raw[:, part].T, upper=False).T.float()
+    return parts
+
 # %% ../../nbs/08c_detectors.ipynb #detectors-024
 def worlds_detector(
     folder: Path = DETECTOR_FOLDER,  # with its model.safetensors
@@ -162,8 +179,11 @@ def worlds_detector(
     def forward(video):
         return net(resize_frames(video, net.size, antialias=True))
 
+    def parts(features):
+        return split_features(features, net.white)
+
     rule = "whole frame to 64x64, bilinear, antialiased"
-    return Detector("worlds", sha256(file), net.features, 9, rule, forward, device)
+    return Detector("worlds", sha256(file), net.features, 9, rule, forward, device, parts)
 
 # %% ../../nbs/08c_detectors.ipynb #08_metrics-043
 def i3d_detector(

@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['VIDEOS', 'STARTS', 'RESIZES', 'STORES', 'MATRIX_SQRTS', 'ALLOWED', 'LEAST', 'SG', 'LATTE', 'CODE', 'PROTOCOLS',
            'Protocol', 'load_protocol', 'through_jpeg', 'through_mp4', 'stored', 'resized', 'choose_videos',
-           'choose_frames', 'printable', 'Clips']
+           'choose_frames', 'printable', 'ends_and_middle', 'mark', 'Clips']
 
 # %% ../../nbs/08d_protocol.ipynb #protocol-002
+import contextlib
 import hashlib
 import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..arguments import check_fields, checked
 from ..data import LAYOUTS, VideoDataset, VideoIndex, frame_files, read_frames
 from ..files import home_path
 from ..media import write_video
@@ -72,6 +75,7 @@ class Protocol:
     precision: str = "features float32 without TF32, statistics float64"
 
     def __post_init__(self):
+        check_fields(self, seed=(0, 2**63 - 1), resolution=(8, 16384))
         for name, allowed in ALLOWED.items():
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {value!r}, but may be one of: {', '.join(map(str, allowed))}")
@@ -144,6 +148,7 @@ PROTOCOLS = {
 }
 
 # %% ../../nbs/08d_protocol.ipynb #protocol-010
+@checked()
 def load_protocol(
     name: str = "fvdm-default",  # one of PROTOCOLS
     **changes,  # fields to change; None: as it is
@@ -154,6 +159,7 @@ def load_protocol(
     return replace(PROTOCOLS[name], **{k: v for k, v in changes.items() if v is not None})
 
 # %% ../../nbs/08d_protocol.ipynb #08_metrics-062
+@checked(quality=(1, 95))
 def through_jpeg(
     video: Tensor,  # (N, 3, H, W) uint8
     quality: int = 75,  # of JPEG, 1..95
@@ -311,6 +317,20 @@ def _list_sizes(sizes: dict[str, list[str]], most: int = 8) -> str:
         words.append(f"{len(rows) - most} more sizes")
     return "; ".join(words)
 
+# %% ../../nbs/08d_protocol.ipynb #protocol-034b
+def ends_and_middle(length: int) -> list[int]:
+    "The numbers of the first, the middle and the last of so many frames."
+    return [0, length // 2, length - 1]
+
+
+def mark(
+    frames: Tensor,  # (k, 3, H, W) uint8
+) -> str:  # 32 hexadecimal digits; nothing where each frame is of one colour: black is no sign of a copy
+    "A hash of pixels."
+    if torch.equal(frames.amin((-1, -2)), frames.amax((-1, -2))):
+        return ""
+    return hashlib.sha256(frames.contiguous().cpu().numpy().tobytes()).hexdigest()[:32]
+
 # %% ../../nbs/08d_protocol.ipynb #protocol-033
 class Clips:
     "Iterates over the clips (N, 3, H, W) uint8 that a protocol takes from videos; `metadata` tells what was found."
@@ -330,6 +350,7 @@ class Clips:
         self.numbers = choose_videos(len(self.videos), protocol) if hasattr(self.videos, "__len__") else None
         self.files = self.videos if self.folder else getattr(videos, "videos", [])  # of a folder or a `VideoDataset`
         self.sizes, self.too_short = defaultdict(list), 0  # native size -> names of clips
+        self.marks = {}  # of each clip that was read, at the protocol's size: mark -> name
 
     @property
     def metadata(self) -> dict:
@@ -342,8 +363,37 @@ class Clips:
         "The videos that clips are taken from, where they lie in a folder."
         return [self.files[number] for number in self.numbers] if self.files else []
 
+    def part(self, numbers: range) -> "Clips":
+        "Those of a folder that are measured, from one to another, by their place in the order."
+        out = copy(self)
+        out.numbers, out.sizes, out.marks = self.numbers[numbers.start : numbers.stop], defaultdict(list), {}
+        return out
+
     def __len__(self) -> int:
         return self.protocol.clips if self.numbers is None else len(self.numbers)
+
+    def name(self, number: int) -> str:
+        "What errors call a video."
+        return printable(self.videos[number].path if self.folder else f"number {number}")
+
+    @property
+    def lengths(self) -> dict[int, int]:
+        "Frames of each video that is measured, where they are known before it is read: number -> frames."
+        kinds = VideoIndex if self.folder else (Tensor, np.ndarray)
+        numbers = self.numbers if isinstance(self.videos, (list, tuple, np.ndarray, Tensor)) else []
+        return {n: len(self.videos[n]) for n in numbers if isinstance(self.videos[n], kinds)}
+
+    def whole_marks(self, lengths: set[int] | None = None) -> dict[str, str]:
+        "Marks of whole videos (of these lengths; None: of all), at the protocol's size: mark -> name."
+        marks = {}
+        for number in (n for n, length in self.lengths.items() if lengths is None or length in lengths):
+            video, some = self.videos[number], ends_and_middle(len(self.videos[number]))
+            with contextlib.suppress(ValueError):  # of what cannot be read: it is refused when it is measured
+                frames = [read_frames(video, [n]) if self.folder else torch.as_tensor(video)[n][None] for n in some]
+                pixels = resized(torch.cat(frames), self.protocol.resolution, self.protocol.resize)
+                marks[mark(pixels)] = self.name(number)
+        marks.pop("", None)
+        return marks
 
     def _numbered(self) -> Iterator[tuple[int, object]]:
         "The videos that are measured, with their numbers."
@@ -363,6 +413,8 @@ class Clips:
             clip = resized(clip, p.resolution, p.resize)
         except ValueError as error:
             raise ValueError(f"{self.role} video {name}: {error}") from error
+        if seen := mark(clip[ends_and_middle(len(clip))]):
+            self.marks[seen] = self.name(number)
         if not self.real:
             clip = stored(clip, p.store_fake, _suffix(video) if self.folder else "")
         return clip.contiguous()

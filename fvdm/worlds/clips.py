@@ -8,6 +8,7 @@ __all__ = ['WORLDS', 'check_world', 'factors', 'expose', 'clip']
 # %% ../../nbs/06f_clips.ipynb #clips-002
 import numpy as np
 
+from ..arguments import checked
 from .actions import actions_factors, actions_render
 from .faces import faces_factors, faces_render
 from .figures import figures_factors, figures_render
@@ -29,6 +30,7 @@ def check_world(world: str) -> None:
         raise ValueError(f"world is {world!r}, but may be one of: {', '.join(WORLDS)}")
 
 # %% ../../nbs/06f_clips.ipynb #clips-006
+@checked(index=(0, 2**63 - 1), seed=(0, 2**63 - 1))
 def factors(
     world: str,  # a name in `WORLDS`
     index: int,  # which clip, 0 or more
@@ -52,6 +54,7 @@ def expose(
     return ((v + 128) >> 8).astype(np.uint8)
 
 # %% ../../nbs/06f_clips.ipynb #clips-011
+@checked(index=(0, 2**63 - 1), seed=(0, 2**63 - 1))
 def clip(
     world: str,  # a name in `WORLDS`
     index: int,  # which clip, 0 or more

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from ..arguments import checked
 from ..media import write_frames, write_video
 from .actions import ACTIONS
 from .clips import check_world, clip, factors
@@ -36,6 +37,7 @@ def clip_path(
     return Path(DISK_LAYOUTS[world][1].format(i=index, action=action))
 
 # %% ../../nbs/06g_disk.ipynb #disk-006
+@checked(seed=(0, 2**63 - 1))
 def export(
     world: str,  # a name in `WORLDS`
     out: str | Path,  # folder to write to
