@@ -24,7 +24,8 @@ from ..data import Latents
 from ..dit import VideoDiT
 from ..files import atomic_write, provenance, run_lock
 from ..runtime import fast_dtype
-from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot
+from ..sde import path_record
+from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot, write_averaged
 from .config import Config, config_diff
 from fvdm.training.step import (
     Meter,
@@ -37,6 +38,7 @@ from fvdm.training.step import (
     shard_model,
     train_step,
 )
+from .tuning import write_tuned
 
 # %% ../../nbs/09d_loop.ipynb #loop-open
 def open_accelerator(
@@ -50,6 +52,8 @@ def open_accelerator(
     from accelerate import Accelerator
 
     accelerator = Accelerator(log_with=tracker, project_dir=folder)
+    if shard and config.backbone:
+        raise ValueError("shard is True, but a backbone is trained whole on each device")
     devices, launcher = accelerator.num_processes, accelerator.distributed_type.value
     if launcher not in ("NO", "MULTI_CPU", "MULTI_GPU"):
         allowed = "one device or on several by DDP, or by FSDP with shard=True (--shard)"
@@ -198,6 +202,7 @@ def describe(state: TrainState, latents: Latents) -> dict:
         "skipped": state.skipped,
         "precision": state.precision,
         "network": state.net.config,
+        "path": path_record(state.net.path),
         "config": asdict(state.config),
         "data": latents.name,
         "codec": latents.manifest["codec"],
@@ -221,15 +226,17 @@ class Outputs:
         main = state.accelerator.is_main_process
         self.state, self.latents, self.tracker = state, latents, tracker
         self.folder, self.saved, self.made_by = folder, state.step, provenance()
-        self.saver = Saver(folder, keep) if folder and main else None
+        export = write_tuned if state.config.backbone else write_averaged
+        self.saver = Saver(folder, keep, export) if folder and main else None
         self.log = open_log(folder / "log.csv", state.step) if folder and main else None
         if tracker:
             settings = {k: v for k, v in asdict(state.config).items() if v is not None}
-            state.accelerator.init_trackers("fvdm", settings)
+            wandb = {"dir": folder and str(folder), "name": folder and folder.name}
+            state.accelerator.init_trackers("fvdm", settings, {"wandb": wandb})
         self.bar = tqdm(
             total=state.config.steps,
             initial=state.step,
-            desc=f"train p={state.config.p:g} ({'bfloat16' if state.precision == 'bf16' else 'float32'})",
+            desc=f"train {state.config.variant} ({'bfloat16' if state.precision == 'bf16' else 'float32'})",
             disable=not progress or not main,
             mininterval=2,
         )

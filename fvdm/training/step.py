@@ -23,15 +23,15 @@ from ..networks import load_network
 from ..objective import losses
 from ..runtime import stream_generator
 from .config import DTYPES, Config
-from ..vtv import ptss
+from .tuning import Tuned, build_tuned
 
 # %% ../../nbs/09c_step.ipynb #09_trainin-011
 def _timesteps(config: Config, frames: int, step: int, devices: int, generator: torch.Generator) -> Tensor:
     "tau (B, N) of a step: a coin for each clip, or for each device."
     if config.per == "sample":
-        return ptss(config.batch, frames, config.p, generator=generator)
+        return config.scheme(config.batch, frames, generator)
     own = [stream_generator(config.seed, step, "device", rank) for rank in range(devices)]
-    return torch.cat([ptss(config.batch // devices, frames, config.p, per="batch", generator=g) for g in own])
+    return torch.cat([config.scheme(config.batch // devices, frames, g) for g in own])
 
 # %% ../../nbs/09c_step.ipynb #step-draw
 def draw(
@@ -71,8 +71,10 @@ def learning_rate(config: Config, step: int) -> float:
 def build(
     config: Config,  # model, frames, seed, init
     latents: Latents,  # decides channels, size and classes
-) -> VideoDiT:
+) -> VideoDiT | Tuned:
     "The network of a run before its first step. Raises ValueError if data or `config.init` do not fit."
+    if config.backbone:
+        return build_tuned(config, latents)
     if config.labels and not latents.classes:
         raise ValueError(f"labels is True, but {config.dataset} has no classes")
     frames, channels, size, _ = latents.shape
@@ -86,7 +88,17 @@ def build(
             num_classes=len(latents.classes) if config.labels else None,
             gradient_checkpointing=config.checkpointing,
         )
-    return net.load_reference(load_network(config.init).state_dict()) if config.init else net
+    net.path = config.noise_path
+    if not config.init:
+        return net
+    start = load_network(config.init)
+    if start.num_classes != net.num_classes:
+        kinds = ["no classes" if n is None else f"{n} classes" for n in (start.num_classes, net.num_classes)]
+        cure = "another init (None: from scratch)" + (", or labels=False" if start.num_classes is None else "")
+        raise ValueError(
+            f"init is {config.init!r}, a network of {kinds[0]}, but this one has {kinds[1]}: choose {cure}"
+        )
+    return net.load_reference(start.state_dict())
 
 # %% ../../nbs/09c_step.ipynb #step-optimizer
 def build_optimizer(config: Config, net: VideoDiT) -> torch.optim.Optimizer:
@@ -205,11 +217,11 @@ def load_batch(
     latents: Latents,
     part: dict[str, Tensor],  # of `draw`, for these clips
 ) -> tuple[Tensor, Tensor | None]:  # latents (b, N, C, h, w), labels (b,) or None
-    "Clips and labels on the device; a dropped label is the class `num_classes`."
+    "Clips and labels (of a backbone: texts) on the device; a dropped label is the class `num_classes`."
     z = latents.take(part["pick"], part.get("mirrored"), part.get("sampled"))
-    y = None
-    if state.config.labels:
-        y = state.net.drop_labels(latents.labels[part["pick"]], part["drop"]).to(state.device)
+    y, classes = None, state.net.of_clip if state.config.backbone else latents.labels
+    if state.config.labels or state.config.backbone:
+        y = state.net.drop_labels(classes[part["pick"]], part["drop"]).to(state.device)
     return z.to(state.device, non_blocking=True), y
 
 # %% ../../nbs/09c_step.ipynb #step-backward
@@ -232,7 +244,7 @@ def backward(
     tau, noise = part["tau"].to(state.device), part["noise"].to(state.device)
     with _gradient_sync(state, last):
         with torch.autocast(state.device.type, dtype, enabled=dtype != torch.float32):
-            found = losses(state.wrapped, z, tau, noise, y, weighting=config.weighting)
+            found = losses(state.wrapped, z, tau, noise, y, state.net.path, weighting=config.weighting)
         state.accelerator.backward(found["loss"].mean() / config.accumulate)
     return torch.stack([found[k].detach().mean() for k in ("loss", "mse", "vb")]) / config.accumulate
 
