@@ -56,7 +56,7 @@ def roll(
     check_rolling(draw, overlap, chunk)
     stairs = max(1, (N - overlap) // max(1, chunk))
     steps = math.ceil(draw.settings.steps / stairs) * stairs
-    start, turn = rolling(draw.timesteps(steps), N, overlap, chunk, draw.schedule.T)
+    start, turn = rolling(draw.timesteps(steps), N, overlap, chunk, draw.path.T)
     draw = replace(draw, settings=replace(draw.settings, progress=False))
     return turns(draw, context, overlap, chunk, start, turn)
 
