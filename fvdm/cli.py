@@ -4,33 +4,38 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'REGISTRY', 'CONFIG', 'EDGES', 'PIXELS', 'ENDINGS', 'KINDS', 'VERBS', 'COMMANDS', 'UsageError', 'parse',
-           'flags', 'paths_after_dashes', 'Train', 'Data', 'Worlds', 'Fvd', 'RunExperiment', 'Report', 'Bench',
-           'check_edges', 'Verb', 'Generate', 'Animate', 'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend',
-           'Stream', 'overview', 'execute', 'main']
+           'flags', 'paths_after_dashes', 'file_words', 'Train', 'run_jobs', 'Data', 'Worlds', 'Import', 'Prompts',
+           'Fvd', 'RunExperiment', 'Report', 'Bench', 'check_edges', 'network_name', 'Verb', 'Generate', 'Animate',
+           'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
 
 # %% ../nbs/14_cli.ipynb #cli-002
 import contextlib
 import io
-import json
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, get_type_hints
 
+import torch
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
 from . import data, experiments, metrics, training, worlds
 from .codecs import load_codec
-from .files import atomic_write
-from .media import SUFFIXES, check_fps, check_out, save_video
+from .experiments.cluster import check_time, minutes
+from .files import atomic_write, home_path, read_json, sha256
+from .importing import SD_CODEC, import_checkpoint
+from .media import SUFFIXES, check_fps, check_out, save_video, shown_scale
+from .networks import network_folder
 from .runtime import default_device
 from .tasks import Pipeline, Sampling, sampling
+from .tasks.folders import TextEncoder, diffusers_folder, encode_prompts
 from .tasks.pipeline import frame_rate
 
 # %% ../nbs/14_cli.ipynb #cli-005
@@ -74,7 +79,23 @@ def _first_sentence(box: str) -> str:
     if body and set(body[0]) == {"-"}:  # in a terminal without Unicode: a heading, a rule, no frame
         body = body[1:]
     rule = next((i for i, line in enumerate(body) if set(line) in ({"─"}, {"-"})), len(body))
-    return re.sub(r"^Error parsing [a-z]+: ", "", " ".join(body[:rule]))  # of a dataclass: its own words suffice
+    return _plain_words(re.sub(r"^Error parsing [a-z]+: ", "", " ".join(body[:rule])))
+
+
+def _plain_words(said: str) -> str:
+    "What Python or tyro say of a flag's value, in words that name the flag, the value and what it may be."
+    if choice := re.match(r"invalid choice (.*) for argument '(--[^']+)'\. Expected one of \((.*?),?\)", said):
+        return f"{choice[2]} is {choice[1]}, but may be one of: {choice[3]}"
+    if flag := re.match(r"Missing value for argument '(--[^']+)'", said):
+        return f"{flag[1]} has no value; one that begins with a dash is written {flag[1]}=VALUE"
+    if flag := re.match(r"Error parsing (--[\w-]+): ", said):
+        for words, kind in (
+            ("invalid literal for int\\(\\) with base 10", "a whole number"),
+            ("could not convert string to float", "a number"),
+        ):
+            if value := re.search(rf"{words}: (.*)$", said):
+                return f"{flag[1]} is {value[1].strip()}, but must be {kind}"
+    return said
 
 
 def parse(
@@ -132,35 +153,98 @@ def paths_after_dashes(
 
     return [*words[:i], *(f"./{word}" if word.startswith("-") and is_path(word) else word for word in words[i + 1 :])]
 
+# %% ../nbs/14_cli.ipynb #cli-file
+def _word(key: str, value, file: Path) -> list[str]:
+    "A setting of a file as the words one would type; none for null, which is: as it is."
+    if isinstance(value, (dict, list)):
+        raise ValueError(f"{file}: {key} is {value!r}, but must be one value")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return [] if value is None else [f"--{key.replace('_', '-')}", text]
+
+
+def file_words(
+    file: Path,  # that ends in .json, .yaml or .yml
+    known: set[str],  # names of flags, with underscores
+) -> list[str]:  # as on a command line
+    "The settings that a file holds. Raises ValueError, one line, for what it cannot hold."
+    import yaml
+
+    file = home_path(file)
+    if file.suffix not in (".json", ".yaml", ".yml") or not file.is_file():
+        raise ValueError(f"config is {str(file)!r}, but must be a file that ends in .yaml, .yml or .json")
+    try:
+        found = read_json(file) if file.suffix == ".json" else yaml.safe_load(file.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds a {type(found).__name__}, but must hold settings, each name: value")
+    keys = {str(key).replace("-", "_"): value for key, value in found.items()}
+    if unknown := [key for key in keys if key not in known]:
+        what = "no settings" if len(unknown) > 1 else "no setting"
+        raise ValueError(f"{file}: {', '.join(unknown)}: {what} of training; these are: {', '.join(sorted(known))}")
+    return [word for key, value in keys.items() for word in _word(key, value, file)]
+
 # %% ../nbs/14_cli.ipynb #cli-010
 @dataclass
 class _Start:
-    preset: str = "quick"
+    preset: str | None = None
     dataset: str | None = None
+    config: Path | None = None
 
 
 @dataclass
 class Train:
     """Train a video diffusion transformer with PTSS on cached latents. Called again with the same --out, it resumes.
 
-    Example: fvdm train --preset quick --dataset ucf101 --data-path ~/UCF-101 --p 0.2 --out runs/ucf
+    Examples: fvdm train --preset quick --dataset ucf101 --data-path ~/UCF-101 --p 0.2 --out runs/ucf;
+    fvdm train --config run.yaml --seed 1 --out runs/one
 
     Several devices: accelerate launch -m fvdm.training, with the same flags"""
 
-    config: training.Config
+    settings: training.Config
     options: training.TrainOptions
     preset: str = "quick"  # where to start from; decides the defaults of what is not given
+    config: Path | None = None  # a YAML or JSON file with any of these flags; flags on the command line win over it
 
     @classmethod
     def parse(cls, words: Sequence[str], prog: str) -> "Train":
-        "Read the preset, then everything else with the preset's defaults."
+        "Read the preset, then the file of settings, then the words, each with the former's values as defaults."
         known = [w for w in words if w not in ("-h", "--help")]
         start, _ = parse(_Start, known, prog, rest=True)
-        config = training.preset(start.preset, dataset=start.dataset)
-        return parse(cls, words, prog, cls(config, training.TrainOptions(), start.preset))
+        given = [] if start.config is None else file_words(start.config, flags(cls) - {"config"})
+        written, _ = parse(_Start, given, prog, rest=True)
+        name, dataset = start.preset or written.preset or "quick", start.dataset or written.dataset
+        default = cls(training.preset(name, dataset=dataset), training.TrainOptions(), name)
+        if given:
+            try:
+                default = replace(parse(cls, given, prog, default), preset=name)
+            except ValueError as error:
+                raise ValueError(f"{start.config}: {error}") from None
+        return parse(cls, words, prog, default)
 
     def run(self) -> int:
-        return training.train_command(self.config, self.options)
+        return training.train_command(self.settings, self.options)
+
+# %% ../nbs/14_cli.ipynb #cli-jobs
+def run_jobs(tasks: list, launch: experiments.Launcher, submit: bool = True) -> int:
+    "Submit tasks as jobs, show them, say what failed: 1 if anything did."
+    if launch.processes > 1 and any(isinstance(task, experiments.PartTask) for task in tasks):
+        asked = f"gpus is {launch.gpus} and nodes {launch.nodes}"
+        raise ValueError(f"{asked}, but a part is done by one process: --gpus 1 --nodes 1, and more parts")
+    jobs = experiments.home() / "runs/jobs"
+    if submit:
+        started = experiments.submit(tasks, launch, jobs)
+        limit = f", each at most {minutes(launch.time)} min" if launch.launcher == "slurm" else ""
+        print(f"{len(started)} of {len(tasks)} submitted to {launch.launcher}{limit}")
+    if launch.watch:
+        rows = experiments.watch(tasks, jobs)
+    else:
+        rows = experiments.look(tasks, jobs)
+        for row in rows:
+            print(f"{row['task']}: {row['state']}{row['note'] and ', ' + row['note']}")
+    if said := experiments.failures(rows):
+        print(said, file=sys.stderr)
+    return int(bool(said))
 
 # %% ../nbs/14_cli.ipynb #cli-013
 @dataclass
@@ -188,20 +272,37 @@ class Data:
     device: str | None = None  # where to encode (None: a GPU if there is one)
     held_out: bool = False  # the middle clip of each video, or a world's held-out stream
     out: Annotated[Path | None, arg(aliases=["-o"])] = None  # folder for the shards
+    launch: experiments.Launcher = field(default_factory=experiments.Launcher)
 
     def run(self) -> int:
         rules = {"short": self.short, "max_bad": self.max_bad, "index": self.index, "split": self.split}
         rules = {} if self.name in worlds.WORLDS else rules
         shape = (self.frames, self.interval, self.size, self.seed)
-        videos = data.open_dataset(self.name, self.root, *shape, not self.held_out, **rules)
+        open_data = partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
+        videos = open_data()
         print(videos)
         if self.action == "index":
             return 0
         if self.out is None:
             raise ValueError("--out is missing: the folder for the shards")
+        if self.launch.launcher != "none" and (code := self._encode_as_jobs(open_data)) is not None:
+            return code
         codec = load_codec(self.codec, self.device or default_device(), self.posterior)
         print(data.encode(videos, codec, self.clips, self.out, self.shard, self.workers))
         return 0
+
+    def _encode_as_jobs(self, open_data: Callable) -> int | None:
+        "A job for each shard; None once all shards are there, and only the manifest is to be written."
+        open_codec = partial(_open_codec, self.codec, self.device, self.posterior)
+        how = (self.clips, self.out, self.shard, self.workers)
+        tasks = experiments.encode_tasks(open_data, open_codec, *how)
+        code = run_jobs(tasks, self.launch)
+        return None if all(task.output.exists() for task in tasks) else code
+
+
+def _open_codec(name: str, device: str | None, posterior: str):
+    "A codec where it will run: a job has other devices."
+    return load_codec(name, device or default_device(), posterior)
 
 # %% ../nbs/14_cli.ipynb #cli-014
 @dataclass
@@ -224,13 +325,59 @@ class Worlds:
         print(f'{self.clips} clips in {self.out}; read them with open_dataset("{layout}", {str(self.out)!r})')
         return 0
 
+# %% ../nbs/14_cli.ipynb #cli-import
+@dataclass
+class Import:
+    """Make a network's folder of a checkpoint of Latte's or FVDM's published code; nothing in it is executed.
+
+    Example: fvdm import ffs.pt --out latte-ffs"""
+
+    file: Positional[Path]  # of PyTorch or safetensors; its average is taken where it has one
+    out: Path  # folder to write
+    codec: str = SD_CODEC  # on the hub, or a folder with an autoencoder, which is copied
+    size: int | None = None  # pixels along an edge (None: the checkpoint's); positions are computed anew
+    frames: int | None = None  # frames of a clip (None: the checkpoint's); likewise
+    heads: int | None = None  # attention heads (None: those of the named size)
+
+    def run(self) -> int:
+        net = import_checkpoint(self.file, self.out, self.codec, self.size, self.frames, self.heads)
+        millions = sum(p.numel() for p in net.parameters()) / 1e6
+        what = f"{net.num_frames} frames of {net.input_size}x{net.input_size} latents"
+        print(f"{self.out}: {millions:.1f}M parameters, {what}, {net.num_classes or 'no'} classes, codec {self.codec}")
+        return 0
+
+# %% ../nbs/14_cli.ipynb #cli-prompts
+@dataclass
+class Prompts:
+    """Embed prompts with the text encoder of a network of diffusers, once, to fine-tune it.
+
+    Example: fvdm prompts "a paper boat" --network Wan-AI/Wan2.1-T2V-1.3B-Diffusers -o boat.safetensors"""
+
+    prompts: Positional[tuple[str, ...]]  # one for all clips, or one a class, or one a clip; each in quotes
+    network: str  # of diffusers: a folder, or owner/model on the hub
+    out: Annotated[Path, arg(aliases=["-o"])]  # the safetensors file to write
+    device: str | None = None  # cpu, cuda, ... (None: a GPU if there is one)
+
+    def run(self) -> int:
+        device = torch.device(self.device or default_device())
+        dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+        shape = encode_prompts(TextEncoder(self.network, device, dtype), list(self.prompts), self.out)
+        print(f"{self.out}: {shape[0]} prompts of {shape[1]} tokens, {shape[2]} channels")
+        return 0
+
+# %% ../nbs/14_cli.ipynb #cli-detector
+def _open_detector(name: str, weights: Path | None, device: str | None, sha256: str | None):
+    "A detector where it will run: a job has other devices."
+    return metrics.load_detector(name, weights, device or default_device(), sha256)
+
 # %% ../nbs/14_cli.ipynb #cli-018
 @dataclass
 class Fvd:
     """Frechet video distance between two folders of videos or frames, with its interval and its protocol.
 
     Examples: fvdm fvd data/sky samples/sky --json sky.json;
-    fvdm fvd data/sky samples/sky --protocol latte-sky --weights i3d_torchscript.pt"""
+    fvdm fvd data/sky samples/sky --protocol latte-sky --weights i3d_torchscript.pt;
+    fvdm fvd data/sky samples/sky --shards 8 --launcher slurm --partition gpu --gpus 1 --watch"""
 
     real: Positional[str | None] = None  # folder of the real set, or a file that --save-real wrote
     fake: Positional[str | None] = None  # folder of the generated set
@@ -262,6 +409,10 @@ class Fvd:
     save_real: Path | None = None  # keep the real set's statistics in this .safetensors file
     json: Path | None = None  # write the record there
     allow_shared: bool = False  # the two sets may have videos in common, which is refused otherwise
+    shards: int = (
+        1  # gather the features of each set in so many parts; kept under runs/fvd/, they are not computed again
+    )
+    launch: experiments.Launcher = field(default_factory=experiments.Launcher)
 
     LINES: ClassVar = (
         "detector",
@@ -291,6 +442,8 @@ class Fvd:
                 raise ValueError(f"{name} is missing: give the folder of the real set and that of the fakes")
         if self.json:
             metrics.check_writable(self.json, "json")
+        if self.launch.launcher != "none" and (code := self._gather_as_jobs(protocol)) is not None:
+            return code
         results = self._measure(protocol)
         for result in results:
             print(result.table())
@@ -301,10 +454,22 @@ class Fvd:
             atomic_write(self.json, "[" + ",\n".join(records) + "]" if self.seeds else records[0])
         return 0
 
+    def _gather_as_jobs(self, protocol) -> int | None:
+        "A job for each part of the two sets; None once all are there, and only the distance is to be computed."
+        open_detector = partial(_open_detector, protocol.detector, self.weights, self.device, self.sha256)
+        how = (experiments.home() / "runs/fvd", self.shards, not self.no_stills, self.batch, self.allow_shared)
+        protocols = [replace(protocol, seed=seed) for seed in self.seeds] or [protocol]
+        found = [experiments.feature_tasks(self.real, self.fake, p, open_detector, *how) for p in protocols]
+        tasks = list({task.name: task for several in found for task in several}.values())
+        code = run_jobs(tasks, self.launch)
+        return None if all(task.output.exists() for task in tasks) else code
+
     def _measure(self, protocol) -> list:
-        detector = metrics.load_detector(protocol.detector, self.weights, self.device or default_device(), self.sha256)
+        in_parts = self.shards > 1 or self.launch.launcher != "none"
         how = {
-            "detector": detector,
+            "detector": _open_detector(protocol.detector, self.weights, self.device, self.sha256),
+            "folder": experiments.home() / "runs/fvd" if in_parts else None,
+            "parts": self.shards,
             "resamples": self.resamples,
             "stills": not self.no_stills,
             "endless": self.endless,
@@ -321,9 +486,11 @@ class Fvd:
 class RunExperiment:
     """Run what an experiment compares; results are kept under reports/results/ and are not computed twice.
 
-    Several processes may share the work. Example: fvdm run ablation_p --preset scratch --seeds 0 1 2"""
+    Several processes may share the work. Example: fvdm run ablation_p --preset scratch --seeds 0 1 2
 
-    experiment: Positional[str]  # table1, ablation_p, ablation_schedule, ablation_scale or zero_shot
+    A job for each run: fvdm run table1 --preset study --launcher slurm --partition gpu --gpus 1 --time 04:00 --watch"""
+
+    experiment: Positional[str]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot or training_schemes
     preset: str = "quick"  # smoke, quick, scratch, study or paper
     datasets: tuple[str, ...] = ()  # worlds, or layouts with their folder: ucf101=PATH (none: the experiment's)
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
@@ -339,11 +506,17 @@ class RunExperiment:
     budget: float | None = None  # seconds after which to stop; run again to go on
     fresh: bool = False  # compute again what is kept
     list: bool = False  # only say which runs there are, and which of them are kept
+    launch: experiments.Launcher = field(default_factory=experiments.Launcher)
 
     def run(self) -> int:
-        tools = experiments.load_tools(self.codec, self.detector, self.weights, self.sha256, self.posterior)
+        names = (self.codec, self.detector, self.weights, self.sha256, self.posterior)
+        tools = experiments.load_tools(*names)
         chosen = (self.datasets or None, self.p or None, self.models or None, self.seeds, self.steps, self.network)
         runs = experiments.grid(self.experiment, self.preset, *chosen, tools)
+        if self.launch.launcher != "none":
+            return self._as_jobs(experiments.run_tasks(runs, names))
+        if self.launch.watch:
+            raise ValueError("--watch shows the jobs of a launcher: add --launcher local, or slurm")
         if not self.list:
             for result in experiments.run_experiment(runs, tools, budget=self.budget, fresh=self.fresh):
                 print(_one_line(result, tools.detector.label))
@@ -353,6 +526,15 @@ class RunExperiment:
             if self.list or not kept:
                 print(f"{run.name}: {'kept' if kept else 'to be computed'}")
         return 0
+
+    def _as_jobs(self, tasks: list) -> int:
+        if self.fresh or self.budget is not None:
+            name = "fresh" if self.fresh else "budget"
+            raise ValueError(f"--{name} is for runs in this process, not for jobs of --launcher {self.launch.launcher}")
+        for run in tasks:
+            experiments.check_batch(run.run.config, self.launch.processes)
+        check_time(tasks, self.launch)
+        return run_jobs(tasks, self.launch, submit=not self.list)
 
 
 def _one_line(result: dict, label: str) -> str:
@@ -398,13 +580,16 @@ class Bench:
     models: Positional[tuple[str, ...]] = ("FVDM-S/2",)  # names that `create_model` knows
     published: Path | None = None  # a checkout of the paper's published code to compare with; its code is executed
     memory: tuple[str, ...] = ()  # networks whose training step's memory is measured
-    budget: float = 540.0  # seconds; what does not begin in them is left out, and named
-    out: Annotated[Path | None, arg(aliases=["-o"])] = None  # the JSON file to write
+    budget: float = 540.0  # seconds, 0 or more; what does not fit in them is left out, and named
+    # the JSON file, written after each measurement; called again, what it holds is not measured again
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None
 
     def run(self) -> int:
         from fvdm.bench import bench
 
-        found = bench(self.models, self.published, self.memory, self.budget)
+        if self.out:
+            metrics.check_writable(self.out, "out")
+        found = bench(self.models, self.published, self.memory, self.budget, out=self.out)
         for row in found["rows"]:
             against = f", {row['ratio']:.2f} times {row['against']}" if "ratio" in row else ""
             share = f"{row['share of the limit']:.0%} of the matrix rate"
@@ -415,8 +600,6 @@ class Bench:
             print(f"{step}: {row['GiB']:.1f} GiB, {row['seconds']:.1f} s {row['note']}")
         if found["left out"]:
             print("left out:", "; ".join(found["left out"]))
-        if self.out:
-            atomic_write(self.out, json.dumps(found, indent=1))
         return 0
 
 # %% ../nbs/14_cli.ipynb #cli-046
@@ -434,6 +617,13 @@ def check_edges(out: Path, height: int, width: int, frames: int) -> None:
     if ending == ".mp4" and (height % 2 or width % 2):
         raise ValueError(f"out is {str(out)!r}, of {width}x{height}, but H.264 needs even edges (--scale 2, or .webp)")
 
+# %% ../nbs/14_cli.ipynb #cli-network
+def network_name(network: str, codec: str | None) -> str:
+    "What tells a network and its codec from others: its name, and the hash of our weights. Raises ValueError."
+    if not diffusers_folder(network):
+        network += f" {sha256(network_folder(network, hub=True) / 'model.safetensors')[:12]}"
+    return f"{network} {codec or ''}".strip()
+
 # %% ../nbs/14_cli.ipynb #cli-029
 ENDINGS = ", ".join(f"{suffix} ({what})" if suffix else what for suffix, what in SUFFIXES.items())
 
@@ -447,9 +637,15 @@ class Verb:
     network: str = "faces"  # a shipped network, a folder, or owner/model on the hub
     codec: str | None = None  # another codec than the network was trained with
     device: str | None = None  # cpu, cuda, ... (None: a GPU if there is one)
+    clip_frames: int | None = None  # of a network of diffusers: frames of a clip (None: as its class is used)
+    size: tuple[int, int] | None = None  # of a network of diffusers: height and width (None: as its class is used)
+    tuned: str | None = None  # of a network of diffusers: folder of a run that fine-tuned it (LoRA or all weights)
+    offload: bool = False  # of a network of diffusers: weights are on the device only while they are needed
     compile: bool = False  # compile the network: a minute at the start, then faster
     fps: float | None = None  # frames a second, 0.01 to 1000 (None: those of the video it goes on from, else 10)
-    scale: int = 1  # each pixel becomes so many, along each edge
+    # each pixel becomes so many, along each edge (None: as many as make 256 pixels, but 1 in a folder of frames; the
+    # frames that a network made are those of --scale 1)
+    scale: int | None = None
 
     def arguments(self) -> dict:
         "What the verb takes beside the settings."
@@ -463,16 +659,30 @@ class Verb:
             if not 0.01 <= self.fps <= 1000:
                 raise ValueError(f"fps is {self.fps}, but may be 0.01 to 1000")
             check_fps(self.fps, self.out.suffix)
-        if self.scale < 1:
+        if self.scale is not None and self.scale < 1:
             raise ValueError(f"scale is {self.scale}, but must be at least 1")
         if getattr(self, "frames", None) is not None and self.frames < 1:
             raise ValueError(f"frames is {self.frames}, but must be at least 1")
         sampling(**vars(self.sampling))
-        pipe = Pipeline.from_pretrained(self.network, self.codec, self.device, self.compile)
+        pipe = Pipeline.from_pretrained(self.network, self.codec, self.device, self.compile, **self.shape())
         frames = getattr(self, "frames", None) or pipe.frames
-        check_edges(self.out, pipe.size * self.scale, pipe.size * self.scale * self.sampling.n, frames)
+        height, width = (pipe.size, pipe.size) if isinstance(pipe.size, int) else pipe.size
+        scale = self.enlarged(pipe)
+        check_edges(self.out, height * scale, width * scale * self.sampling.n, frames)
         self.make(pipe)
         return 0
+
+    def enlarged(self, pipe: Pipeline) -> int:
+        "How many times a frame is enlarged in the file: as asked for, else to be looked at."
+        if self.scale is not None:
+            return self.scale
+        edge = pipe.size if isinstance(pipe.size, int) else min(pipe.size)
+        return shown_scale(edge) if self.out.suffix else 1
+
+    def shape(self) -> dict:
+        "What a network of diffusers is opened with."
+        given = {"frames": self.clip_frames, "size": self.size, "offload": self.offload or None, "tuned": self.tuned}
+        return {name: value for name, value in given.items() if value is not None}
 
     def rate(self, source: float | None) -> float:
         "Frames a second: as asked for, else the input's where the file can hold it."
@@ -487,18 +697,57 @@ class Verb:
         "Call the verb, save its video."
         video = getattr(pipe, type(self).__name__.lower())(**self.arguments(), **vars(self.sampling))
         video.fps = self.rate(video.fps)
-        video.save(self.out, self.scale)
+        video.save(self.out, self.enlarged(pipe))
         several = f" of {len(video.frames)} videos" if len(video.frames) > 1 else ""
         print(f"{self.out}: {len(video)} frames{several}, {video.nfe} network evaluations each")
 
 # %% ../nbs/14_cli.ipynb #cli-030
 @dataclass(kw_only=True)
 class Generate(Verb):
-    "A video from noise. Example: fvdm generate --network actions --label 3 --n 4 -o clips.webp"
+    """A video from noise, or many. Example: fvdm generate --network actions --label 3 --n 4 -o clips.webp
+
+    Many clips, a file each: fvdm generate --n 2048 --shards 16 -o clips --launcher slurm --gpus 1 --watch"""
 
     frames: int | None = None  # frames in all (None: a clip)
     overlap: int = 8  # newest frames that the next ones see
     chunk: int | None = None  # frames made at a time (None: all that fit; 1: the diagonal)
+    shards: int | None = None  # draw the --n clips in so many parts, each clip a file in the folder --out
+    batch: int = 32  # of --shards: clips at a time; other sizes are other clips
+    files: str = ""  # of --shards: .webp (lossless), .mp4, .gif, .png; empty: a folder of PNGs for each clip
+    launch: experiments.Launcher = field(default_factory=experiments.Launcher)
+
+    def arguments(self) -> dict:
+        return {name: value for name, value in super().arguments().items() if name in ("frames", "overlap", "chunk")}
+
+    def run(self) -> int:
+        if self.shards is None and self.launch.launcher != "none":
+            raise ValueError(f"launcher is {self.launch.launcher!r}, but --shards is missing: how many parts")
+        return super().run() if self.shards is None else self._draw_parts()
+
+    def _draw_parts(self) -> int:
+        "A job for each part, or one part after another here; what is drawn is not drawn again."
+        if self.frames is not None:
+            raise ValueError(f"frames is {self.frames}, but the clips of --shards are as long as the network's")
+        if self.files not in SUFFIXES:
+            raise ValueError(f"files is {self.files!r}, but may be one of: {', '.join(filter(None, SUFFIXES))}")
+        if self.fps is not None:
+            check_fps(self.fps, self.files)
+        folder = home_path(self.out)
+        if folder.suffix in SUFFIXES and folder.suffix:
+            raise ValueError(f"out is {str(self.out)!r}, but --shards writes a folder of files")
+        settings = vars(self.sampling) | {"n": 1}
+        device = {} if self.device is None else {"device": self.device}
+        opened = (self.network, self.codec)
+        open_pipeline = partial(Pipeline.from_pretrained, *opened, compile=self.compile, **device, **self.shape())
+        how = (self.sampling.n, folder, self.shards, self.batch, self.files, self.fps, self.scale or 1)
+        tasks = experiments.sample_tasks(open_pipeline, network_name(*opened), *how, **settings)
+        if self.launch.launcher != "none":
+            return run_jobs(tasks, self.launch)
+        for task in tasks:
+            if not task.output.exists():
+                task.compute()
+        print(f"{self.out}: {self.sampling.n} clips")
+        return 0
 
 
 @dataclass(kw_only=True)
@@ -568,7 +817,7 @@ class Stream(Verb):
         own = {name: value for name, value in self.arguments().items() if name != "frames"}
         made, rate = pipe.stream(**own, **vars(self.sampling)), self.rate(frame_rate(self.video))
         counted = tqdm(range(self.frames), desc="frames", disable=not self.sampling.progress)
-        save_video((next(made) for _ in counted), self.out, rate, self.scale)
+        save_video((next(made) for _ in counted), self.out, rate, self.enlarged(pipe))
         print(f"{self.out}: {self.frames} frames")
 
 
@@ -580,6 +829,8 @@ COMMANDS = {
     "train": Train,
     "data": Data,
     "worlds": Worlds,
+    "import": Import,
+    "prompts": Prompts,
     "fvd": Fvd,
     "run": RunExperiment,
     "report": Report,

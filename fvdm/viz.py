@@ -9,9 +9,11 @@ __all__ = ['strip', 'show_strip', 'show_rows', 'show_plan', 'variant_name', 'var
 import torch
 from torch import Tensor
 
+from .arguments import checked
 from .sde import TIMESTEPS
 
 # %% ../nbs/13_viz.ipynb #13_viz-005
+@checked()
 def strip(
     videos: Tensor,  # (B, N, 3, H, W) or (N, 3, H, W) uint8
     every: int = 1,  # show every second frame (2), every third (3), ...

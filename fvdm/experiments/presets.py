@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FEW_P', 'ALL_P', 'TINY', 'SMALL', 'MEDIUM', 'LARGE', 'PAPER_DATASETS', 'OURS', 'TWO', 'PAPERS', 'SHORTER',
-           'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'EXPERIMENTS', 'SCHEDULES', 'Measurement', 'ExperimentPreset',
-           'check_preset', 'Experiment']
+           'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'TRAINING_SCHEMES', 'EXPERIMENTS', 'SCHEDULES', 'Measurement',
+           'ExperimentPreset', 'check_preset', 'Experiment']
 
 # %% ../../nbs/12b_presets.ipynb #presets-002
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .paper import PAPER
 from ..worlds import WORLDS
@@ -26,6 +26,7 @@ class Measurement:
     tasks: int = 12  # held-out clips of which some frames are given
     cfg: float = 1.0  # classifier-free guidance, for a network with labels
     store: str = "as given"  # what generated videos go through (`fvdm.metrics.Protocol.store_fake`)
+    noise_seeds: int = 0  # starting noises a run, its clips shared among them; 0: one, the same for every run
     shrink: str = "none"  # or ledoit-wolf, where there are fewer clips than features (`fvdm.metrics.Protocol.shrink`)
 
 # %% ../../nbs/12b_presets.ipynb #presets-007
@@ -72,6 +73,20 @@ def check_preset(
     if name not in EXPERIMENT_PRESETS:
         raise ValueError(f"preset is {name!r}, but may be one of: {', '.join(EXPERIMENT_PRESETS)}")
 
+# %% ../../nbs/12b_presets.ipynb #presets-schemes
+TRAINING_SCHEMES = {
+    "ptss": "ptss(0.2)",
+    "mixture": "0.8 shared, 0.1 independent, 0.05 held(1..15, prefix), 0.05 context(1..15, prefix)",
+    "shared": "shared",
+    "independent": "independent",
+    "held": "held(1..15)",
+    "context": "context(1..15)",
+    "non_decreasing": "non_decreasing",
+    "staircase": "staircase(0..8)",
+    "rows": "rows(standard, image-to-video, interpolation, extension, next-frame, diagonal-after-context)",
+    "wide mixture": "0.7 shared, 0.1 independent, 0.1 held(1..15), 0.05 context(1..15, prefix), 0.05 staircase(0..8)",
+}
+
 # %% ../../nbs/12b_presets.ipynb #presets-012
 @dataclass(frozen=True)
 class Experiment:
@@ -82,6 +97,9 @@ class Experiment:
     datasets: int = 1  # how many of the preset's
     sizes: bool = False  # a network of each of the preset's sizes
     evaluation: str = "standard"
+    timesteps: tuple[str, ...] = ()  # variants, in place of p: training schemes
+    # settings of training that are not the preset's ("smoke" but for `init`); init "world": the world's shipped network
+    training: dict = field(default_factory=dict)
 
 
 EXPERIMENTS = {
@@ -91,6 +109,13 @@ EXPERIMENTS = {
     "ablation_scale": Experiment("Fig. 3, bottom right: the size of the network", (0.2,), sizes=True),
     "zero_shot": Experiment(
         "section 2.4, Fig. 5: tasks without retraining, against a scalar network", (0.0, 0.2), evaluation="tasks"
+    ),
+    "training_schemes": Experiment(
+        "the conclusion's better training schemes: the distribution of tau, a shipped network trained on",
+        (0.2,),
+        evaluation="every_use",
+        timesteps=tuple(TRAINING_SCHEMES.values()),
+        training={"init": "world", "clips": 4000, "steps": 1500, "lr": 1e-3},
     ),
 }
 
