@@ -1,4 +1,5 @@
 # make reproduce   every reproduction notebook, at the default preset, into reports/
+# make docs        the documentation site, in build/docs/site; in an environment of its own, .venv-docs
 # make test        everything that is checked, ending with pytest's summary
 #
 #   PRESET=quick        smoke | quick | scratch | study | paper
@@ -21,7 +22,7 @@ BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 
 unexport PYTHONDONTWRITEBYTECODE   # installed modules are compiled once, when first imported
 
-.PHONY: reproduce smoke notebooks $(RUNS) install check test clean
+.PHONY: reproduce smoke notebooks $(RUNS) install check test docs clean
 reproduce: install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks
 
@@ -61,5 +62,13 @@ test: check
 	@$(MAKE) --no-print-directory smoke
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# nothing is executed and nothing of the library is imported
+docs: .venv-docs/.installed
+	.venv-docs/bin/python scripts/make_docs.py
+.venv-docs/.installed: docs/requirements.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -q -r docs/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf .venv cache runs reports/smoke
+	rm -rf .venv .venv-docs build cache runs reports/smoke

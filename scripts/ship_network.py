@@ -10,11 +10,15 @@ import argparse
 import json
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
+from fvdm.data import open_dataset
 from fvdm.experiments import SCHEDULES, Measurement, Run, distances, draw_clips, load_tools, prepare
 from fvdm.files import atomic_write
 from fvdm.networks import WEIGHTS, load_network, save_network
+from fvdm.tasks import Pipeline
+from fvdm.tasks.familiar import familiar_limits, familiarity
 from fvdm.training import Config, list_checkpoints
 
 SAMPLERS = ("DDIM-50", "UniPC-10, log-SNR")
@@ -42,6 +46,15 @@ def measure(name: str, config: Config, clips: int) -> dict:
     return {"clips": clips, "seed": 0, **tools.names, **rounded}
 
 
+def limits(name: str, config: Config) -> dict:
+    "What `fvdm.tasks.familiar` calls unfamiliar, by the first frames of 200 held-out clips."
+    held_out = open_dataset(config.dataset, config.data_path, config.frames, config.interval, config.size, train=False)
+    frames = torch.stack([torch.as_tensor(held_out[i]["video"])[0] for i in range(200)])
+    pipe = Pipeline.from_pretrained(name)
+    parts = [familiarity(pipe.net, pipe.codec, part, pipe.path) for part in frames.split(16)]
+    return familiar_limits({key: torch.cat([part[key] for part in parts]) for key in parts[0]})
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("run", type=Path, help="folder of the training run")
@@ -61,6 +74,7 @@ def main():
     weights = {k: v.bfloat16() for k, v in load_file(args.run / "model.safetensors").items()}
     save_network(load_network(args.run), out, card, weights)
     card["distance"] = measure(args.name, config, args.clips)
+    card["familiar"] = limits(args.name, config)
     atomic_write(out / "config.json", json.dumps(card, indent=1) + "\n")
     size = (out / "model.safetensors").stat().st_size / 2**20
     print(f"{args.name}: {size:.1f} MiB, step {metadata['step']}; {json.dumps(card['distance'], indent=1)}")

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -367,6 +368,39 @@ def test_folders_of_the_same_frames_are_refused(sides):
     assert "shared" not in measure(real, fake, FEW, **BRIEF).sets["fake"]
     shutil.copytree(real / "2", fake / "sample")
     assert "fake/frames/sample is one of the real videos too" in refused(real, fake, FEW)
+
+
+def remux(source, target):
+    "The same packets in another container."
+    with av.open(str(source)) as film, av.open(str(target), "w") as out:
+        stream = film.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for packet in film.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+
+
+def test_the_same_film_in_another_container_is_refused(sides):
+    real, fake = sides
+    kept = real.parent / "kept.safetensors"
+    measure(real, fake, FEW, **BRIEF, save_real=kept)
+    remux(real / "3.mp4", fake / "sample.mkv")
+    for one in (real, kept):
+        message = refused(one, fake, FEW)
+        assert "sample.mkv is one of the real videos too" in message and "3.mp4" in message
+    assert measure(real, fake, FEW, **BRIEF, allow_shared=True).sets["fake"]["shared"] == 1
+
+
+def test_tensors_that_lie_on_both_sides_are_refused(six):
+    data = open_dataset("folder", six / "real", 9, size=32, train=False)
+    decoded = [data[i]["video"] for i in range(6)]  # the middle clips, as they are measured
+    others = [torch.from_numpy(clip("sky", i, 7, 16, 32)) for i in range(6)]
+    for fake in ([*others, decoded[3]], iter([*others, decoded[3]])):
+        message = refused(six / "real", fake, FEW)
+        assert "fake video number 6 is one of the real videos too" in message and "3.mp4" in message
+    plain = measure([v.float().byte() for v in others], decoded, FEW, **BRIEF)
+    assert "shared" not in plain.sets["fake"]
 
 
 def test_kept_statistics_know_their_videos(sides):

@@ -53,3 +53,12 @@ def test_a_result_is_named_after_what_decides_it(file):
 def test_what_a_page_shows_is_there(file):
     for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
         assert (file.parent / link).exists(), link
+
+
+def test_reports_are_small():
+    "Under 12 MB in all, and no file over 1 MB but moving pictures: a clone takes every version of them along."
+    kept = [f for f in REPORTS.rglob("*") if f.is_file() and f.relative_to(REPORTS).parts[0] != "smoke"]
+    made_again = [f for f in kept if f.name.startswith((".", "smoke-")) or f.suffix == ".safetensors"]
+    sizes = {f.relative_to(REPORTS).as_posix(): f.stat().st_size for f in kept if f not in made_again}
+    assert sum(sizes.values()) < 12e6, f"{sum(sizes.values()) / 1e6:.1f} MB"
+    assert not {f: s for f, s in sizes.items() if s > 1e6 and not f.endswith((".gif", ".webp", ".mp4"))}

@@ -16,7 +16,7 @@ from launch import ENV, Launched, launch, wait_for
 from safetensors.torch import load_file
 
 from fvdm.codecs import load_codec
-from fvdm.data import encode, open_dataset
+from fvdm.data import ClipDataset, encode, open_dataset
 from fvdm.training import STOPPED, list_checkpoints
 
 STEPS = 40
@@ -267,7 +267,7 @@ def test_sharded_training_follows_one_and_resumes_either_way(latents, tmp_path):
     assert "nothing to spread over" in run(latents, tmp_path / "alone", "--steps", 2, "--shard").stderr
 
 
-class Suicidal:
+class Suicidal(ClipDataset):
     "A data set whose reader dies at clip 5."
 
     flips, classes, rule = False, [], {}

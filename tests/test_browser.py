@@ -1,0 +1,106 @@
+"""The playground in a browser: Chromium under Selenium, the notebook served by Voila.
+
+Needs chromium and chromedriver (Debian: chromium, chromium-driver), selenium and voila; without them it is skipped.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from conftest import ROOT
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytest.importorskip("voila", reason="needs voila")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
+
+PROGRAMS = [shutil.which(name) for name in ("chromium", "chromedriver")]
+pytestmark = pytest.mark.skipif(not all(PROGRAMS), reason="needs chromium and chromedriver")
+PATIENCE = 240  # seconds at most for one thing to appear, on a machine with other work
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = PROGRAMS[0]
+    home = tmp_path_factory.mktemp("chromium")
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={home}")
+    options.add_argument("--window-size=1440,1000")
+    driver = webdriver.Chrome(options, webdriver.ChromeService(PROGRAMS[1]))
+    driver.set_page_load_timeout(PATIENCE)
+    yield driver
+    driver.quit()
+
+
+def serve(*words: str):
+    "A server of notebooks on this machine: its address, once it answers."
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", *words, "--no-browser", f"--port={port}"]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address, until = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
+    try:
+        while True:
+            assert server.poll() is None and time.monotonic() < until, f"{words[0]} does not answer"
+            try:
+                urlopen(f"{address}/static/none", timeout=5)
+            except URLError as error:
+                if not hasattr(error, "code"):  # nobody there yet
+                    time.sleep(0.3)
+                    continue
+            break
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def voila():
+    yield from serve("voila", "nbs/playground.ipynb", "--Voila.ip=127.0.0.1")
+
+
+def source(browser, css: str) -> str:
+    "Where a picture or a film comes from; empty where there is none."
+    found = browser.find_elements(By.CSS_SELECTOR, css)
+    return found[0].get_attribute("src") if found else ""
+
+
+def changed(browser, css: str, before: str) -> str:
+    "The new source of a picture, once it is another."
+    WebDriverWait(browser, PATIENCE).until(lambda b: source(b, css) not in ("", before))
+    return source(browser, css)
+
+
+def play(browser) -> None:
+    "A widget is moved, and the pictures are seen to change; the film plays; the code is shown."
+    plan, film = changed(browser, ".fvdm-plan", ""), changed(browser, "video", "")
+    ready = "const v = document.querySelector('video'); return v.readyState > 2 && v.videoWidth == 256 && !v.error"
+    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(ready))
+    assert browser.execute_script("return document.querySelector('video').controls")
+    Select(browser.find_elements(By.CSS_SELECTOR, ".widget-dropdown select")[1]).select_by_visible_text("interpolate")
+    plan, film = changed(browser, ".fvdm-plan", plan), changed(browser, "video", film)
+    browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")[1].send_keys(Keys.ARROW_LEFT)  # steps: one fewer
+    plan, film = changed(browser, ".fvdm-plan", plan), changed(browser, "video", film)
+    browser.find_element(By.CSS_SELECTOR, ".widget-button").click()
+    WebDriverWait(browser, PATIENCE).until(lambda b: "log_snr_ramp(9)" in b.page_source)
+    assert "Error" not in browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_the_playground_is_a_page(voila, browser):
+    browser.get(voila)
+    play(browser)
+    wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"{wide} pixels wider than the window"
