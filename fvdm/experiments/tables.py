@@ -24,10 +24,11 @@ def rows_of_point(
     for row in point[part] if part else point.get("schedules") or point.get("tasks") or [point]:
         flat = {"step": point["step"]}
         parts = {f"part: {name}": value for name, value in row.get("parts", {}).items()}
-        for label, value in (row.get("distances", {}) | parts | row).items():
+        above = {f"{label} above reference": value for label, value in row.get("against", {}).items()}
+        for label, value in (row.get("distances", {}) | parts | above | row).items():
             if isinstance(value, dict) and "half_width" in value:
                 flat |= {label: value["value"], f"{label} ±": value["half_width"]}
-            elif label not in ("distances", "parts"):
+            elif label not in ("distances", "parts", "against"):
                 flat[label] = value
         rows.append(flat)
     return rows
