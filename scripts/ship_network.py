@@ -19,7 +19,7 @@ from fvdm.files import atomic_write
 from fvdm.networks import WEIGHTS, load_network, save_network
 from fvdm.tasks import Pipeline
 from fvdm.tasks.familiar import familiar_limits, familiarity
-from fvdm.training import Config, list_checkpoints
+from fvdm.training import Config
 
 SAMPLERS = ("DDIM-50", "UniPC-10, log-SNR")
 
@@ -62,12 +62,12 @@ def main():
     p.add_argument("--clips", type=int, default=256, help="clips on each side of the distance (default: 256)")
     p.add_argument("--note", help="what the configuration does not say, for the card")
     args = p.parse_args()
-    metadata = json.loads((list_checkpoints(args.run)[-1] / "state.json").read_text())
+    metadata = json.loads((args.run / "config.json").read_text())
     config, out = Config(**metadata["config"]), WEIGHTS / args.name
     if metadata["step"] != config.steps:
         p.error(f"run is at step {metadata['step']} of {config.steps}: it is not finished")
 
-    card = {k: v for k, v in metadata.items() if k not in ("sha256", "skipped")}
+    card = dict(metadata)
     card["weights"] = "moving average, bfloat16"
     if args.note:
         card["note"] = args.note
