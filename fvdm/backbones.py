@@ -358,7 +358,7 @@ class Vectorized(nn.Module):
         if mask is not None and backbone.mask is None:
             raise ValueError(f"mask is given, but a {type(self.model).__name__} takes no mask of its text")
         if mask is not None:
-            more = more | {backbone.mask: mask}
+            more = more | {backbone.mask: mask.bool()}
         return backbone.call(self.model, x.to(dtype), t, y.to(dtype), **more).to(x.dtype)
 
 

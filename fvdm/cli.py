@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['WORDS', 'REGISTRY', 'CONFIG', 'EDGES', 'PIXELS', 'ENDINGS', 'KINDS', 'VERBS', 'COMMANDS', 'UsageError', 'parse',
            'flags', 'paths_after_dashes', 'file_words', 'Train', 'run_jobs', 'Data', 'Worlds', 'Import', 'Prompts',
-           'Fvd', 'RunExperiment', 'Report', 'Bench', 'check_edges', 'network_name', 'Verb', 'Generate', 'Animate',
-           'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
+           'Fvd', 'RunExperiment', 'parameter', 'Report', 'Bench', 'check_edges', 'network_name', 'Verb', 'Generate',
+           'Animate', 'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute',
+           'main']
 
 # %% ../nbs/14_cli.ipynb #cli-002
 import contextlib
@@ -67,6 +68,33 @@ def _switch(info) -> PrimitiveConstructorSpec | None:
         str_from_instance=lambda value: [str(value).lower()],
     )
 
+# %% ../nbs/14_cli.ipynb #cli-one-or-each
+@REGISTRY.primitive_rule
+def _one_or_each(info) -> PrimitiveConstructorSpec | None:
+    "How tyro reads one number, or one for each frame with commas between."
+    kinds = {
+        int | tuple[int, ...]: (int, "INT", "whole numbers"),
+        float | tuple[float, ...]: (float, "FLOAT", "numbers"),
+    }
+    if info.type not in kinds:
+        return None
+    number, metavar, words = kinds[info.type]
+
+    def read(given: list[str]):
+        try:
+            values = tuple(map(number, given[0].split(",")))
+        except ValueError:
+            raise ValueError(f"the value is {given[0]!r}, but must be {words} with commas between") from None
+        return values[0] if len(values) == 1 else values
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{metavar}[,{metavar}...]",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, (number, tuple)),
+        str_from_instance=lambda value: [",".join(map(str, value)) if isinstance(value, tuple) else str(value)],
+    )
+
 # %% ../nbs/14_cli.ipynb #cli-007
 class UsageError(ValueError):
     "A command line that cannot be understood."
@@ -88,6 +116,13 @@ def _plain_words(said: str) -> str:
         return f"{choice[2]} is {choice[1]}, but may be one of: {choice[3]}"
     if flag := re.match(r"Missing value for argument '(--[^']+)'", said):
         return f"{flag[1]} has no value; one that begins with a dash is written {flag[1]}=VALUE"
+    if value := re.match(r"Error parsing (--[\w-]+): the value is (.*)", said):
+        return f"{value[1]} is {value[2]}"
+    if value := re.match(
+        r"Error parsing (--[\w-]+): no type matching (\S.*) could be instantiated from \[(.*?)\]", said
+    ):
+        allowed = re.sub(r"[{}]|None\}?\|", "", value[2])
+        return f"{value[1]} is {value[3]}, but must be {allowed}"
     if flag := re.match(r"Error parsing (--[\w-]+): ", said):
         for words, kind in (
             ("invalid literal for int\\(\\) with base 10", "a whole number"),
@@ -275,13 +310,19 @@ class Data:
     launch: experiments.Launcher = field(default_factory=experiments.Launcher)
 
     def run(self) -> int:
-        rules = {"short": self.short, "max_bad": self.max_bad, "index": self.index, "split": self.split}
+        look = self.action == "index"  # which says what cannot be read, however much it is
+        rules = {
+            "short": self.short,
+            "max_bad": 1.0 if look else self.max_bad,
+            "index": self.index,
+            "split": self.split,
+        }
         rules = {} if self.name in worlds.WORLDS else rules
         shape = (self.frames, self.interval, self.size, self.seed)
         open_data = partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
         videos = open_data()
         print(videos)
-        if self.action == "index":
+        if look:
             return 0
         if self.out is None:
             raise ValueError("--out is missing: the folder for the shards")
@@ -333,7 +374,7 @@ class Import:
     Example: fvdm import ffs.pt --out latte-ffs"""
 
     file: Positional[Path]  # of PyTorch or safetensors; its average is taken where it has one
-    out: Path  # folder to write
+    out: Annotated[Path, arg(aliases=["-o"])]  # folder to write
     codec: str = SD_CODEC  # on the hub, or a folder with an autoencoder, which is copied
     size: int | None = None  # pixels along an edge (None: the checkpoint's); positions are computed anew
     frames: int | None = None  # frames of a clip (None: the checkpoint's); likewise
@@ -442,6 +483,8 @@ class Fvd:
                 raise ValueError(f"{name} is missing: give the folder of the real set and that of the fakes")
         if self.json:
             metrics.check_writable(self.json, "json")
+        if self.shards > 1:
+            metrics.check_writable(experiments.home() / "runs/fvd/parts", "shards")
         if self.launch.launcher != "none" and (code := self._gather_as_jobs(protocol)) is not None:
             return code
         results = self._measure(protocol)
@@ -545,6 +588,23 @@ def _one_line(result: dict, label: str) -> str:
     return f"{result['name']}: {measured}{origin} on {result['device']}"
 
 # %% ../nbs/14_cli.ipynb #cli-025
+def parameter(
+    name: str,
+    text: str,  # its value, as it is written
+    usual: dict,  # of `notebook_parameters`
+):
+    "A notebook's parameter, of the kind of its usual value. Raises ValueError, as the notebook itself would."
+    if name not in usual:
+        raise ValueError(f"parameter is {name!r}, but may be one of: {', '.join(usual)}")
+    if isinstance(usual[name], bool):
+        if text.lower() not in WORDS:
+            raise ValueError(f"--set: {name} is {text!r}, but may be one of: {', '.join(WORDS)}")
+        return WORDS[text.lower()]
+    if isinstance(usual[name], int) or usual[name] is None:
+        return int(text) if text.isdecimal() else None if text == "None" else text
+    return text
+
+
 @dataclass
 class Report:
     """Execute a reproduction notebook into reports/, with its page, figures and tables.
@@ -559,14 +619,16 @@ class Report:
     def run(self) -> int:
         folder = experiments.home() / "nbs"
         file = folder / f"{self.notebook}.ipynb"
-        allowed = sorted(f.stem for f in folder.glob("[a-z]*.ipynb") if '"parameters"' in f.read_text())
+        allowed = sorted(f.stem for f in folder.glob("[a-z]*.ipynb") if experiments.notebook_parameters(f))
         if self.notebook not in allowed:
             raise ValueError(f"notebook is {self.notebook!r}, but may be one of: {', '.join(allowed)}")
         if wrong := [pair for pair in self.set if "=" not in pair]:
             raise ValueError(f"--set is {wrong[0]!r}, but must be name=value")
         # as seen from here: the executed notebook holds its parameters, and should name no place of one machine
         out = self.out or Path(os.path.relpath(experiments.home() / "reports"))
-        parameters = {"preset": self.preset, "out": str(out), **dict(pair.split("=", 1) for pair in self.set)}
+        usual, given = experiments.notebook_parameters(file), dict(pair.split("=", 1) for pair in self.set)
+        given = {name: parameter(name, text, usual) for name, text in given.items()}
+        parameters = {"preset": self.preset, "out": str(out), **given}
         print(experiments.execute_report(Path(os.path.relpath(file)), parameters))
         return 0
 
@@ -787,7 +849,7 @@ class Edit(Verb):
     "Noise a clip part of the way and bring it down again. Example: fvdm edit clip.mp4 --strength 0.4 -o out.mp4"
 
     video: Positional[str]  # path of a video or a folder of frames
-    strength: float = 0.5  # 0 keeps the clip, 1 forgets it
+    strength: float | tuple[float, ...] = 0.5  # 0 keeps the clip, 1 forgets it; or one for each frame: 0,0,0.5,...
 
 
 @dataclass(kw_only=True)

@@ -184,6 +184,7 @@ def canonical_key(
 ROUTE = "networks.read_checkpoint opens such a file, load_reference takes its average, and save_network keeps it"
 AVERAGES = ("ema", "ema_state_dict", "model_ema", "ema_model")  # what scripts call the averaged network
 NETWORKS = ("model", "state_dict", "model_state_dict", "module", "net", "network", "denoiser", "diffusion_model")
+NETWORKS += ("checkpoint",)  # another dict, with one of them
 COUNTERS = ("initted", "step", "decay", "num_updates", "n_averaged")  # what averages keep beside the weights
 
 

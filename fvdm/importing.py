@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .codecs import CODEC_FOLDER, FILES, Codec, load_codec
 from .dit import SIZES, VideoDiT, canonical_key, find_network
-from .files import atomic_write, home_path, sha256
+from .files import atomic_write, home_path, read_json, sha256
 from .networks import read_checkpoint, save_network
 
 # %% ../nbs/05f_importing.ipynb #importing-sizes
@@ -88,6 +88,8 @@ def import_checkpoint(
     file, out = home_path(file), home_path(out)
     if not file.is_file():
         raise ValueError(f"file is {str(file)!r}, but there is no such file")
+    if (file.parent / "config.json").exists() and "network" in read_json(file.parent / "config.json"):
+        raise ValueError(f"file is part of {str(file.parent)!r}, a network's folder, which opens as it is")
     saved = read_checkpoint(file)
     try:
         weights = {canonical_key(k): v.float() for k, v in find_network(saved).items()}

@@ -28,7 +28,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .arguments import checked
+from .arguments import checked, printable
 
 # %% ../nbs/05d_media.ipynb #media-005
 OPAQUE = "transparency is dropped: its colours are shown as if opaque, on no background"
@@ -55,7 +55,8 @@ def read_image(
                 return np.repeat(grey[..., None], 3, -1)
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as an image ({getattr(error, 'strerror', None) or error})") from None
+        reason = getattr(error, "strerror", None) or printable(error)
+        raise ValueError(f"{printable(path)}: cannot be read as an image ({reason})") from None
 
 # %% ../nbs/05d_media.ipynb #media-009
 @checked(size=(1, 16384))
@@ -93,12 +94,12 @@ def write_video(
     crf: int = 12,  # of H.264: 0 is lossless, 23 is x264's default
     container: str | None = None,  # "mp4", for a file object; None: by the file's ending
 ) -> None:
-    "Encode a video file, not atomically (see `save_video`). Raises ValueError for odd edges."
+    "Encode a video file, not atomically (see `save_video`); a name is no URL. Raises ValueError for odd edges."
     import av
 
     avi = Path(getattr(file, "name", file)).suffix == ".avi" if container is None else False
     codec, options = ("mpeg4", {"qmin": "2", "qmax": "3"}) if avi else ("libx264", {"crf": str(crf)})
-    with av.open(file if container else str(file), "w", format=container) as out:
+    with av.open(file if container else f"file:{file}", "w", format=container) as out:
         stream = out.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
         for i, frame in enumerate(frames):
             if i == 0:

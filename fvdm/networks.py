@@ -12,7 +12,7 @@ import argparse
 import inspect
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 from torch import Tensor
@@ -119,6 +119,13 @@ def save_network(
     atomic_write(folder / "config.json", json.dumps(metadata, indent=1) + "\n")
 
 # %% ../nbs/05c_networks.ipynb #networks-checkpointp
+def _path_parts() -> list:
+    "Paths, under the names that versions of Python on all systems pickle them by: a path is text, and opens nothing."
+    kinds = {"PosixPath": PurePosixPath, "WindowsPath": PureWindowsPath}
+    kinds |= {f"Pure{name}": kind for name, kind in kinds.items()}
+    return [(kind, f"{module}.{name}") for name, kind in kinds.items() for module in ("pathlib", "pathlib._local")]
+
+
 def _numpy_parts() -> list:
     "What pickled numbers and arrays of NumPy are made of: they hold nothing but numbers."
     import numpy as np
@@ -148,8 +155,9 @@ def read_checkpoint(
         raise ValueError(f"file is {str(file)!r}, but must be a checkpoint's file; there is none")
     if not is_pickle(file):
         return read_tensors(file)
+    globals_ = [argparse.Namespace, *_path_parts(), *_numpy_parts()]
     try:
-        with open(file, "rb") as f, torch.serialization.safe_globals([argparse.Namespace, *_numpy_parts()]):
+        with open(file, "rb") as f, torch.serialization.safe_globals(globals_):
             saved = torch.load(f, map_location="cpu", weights_only=True)
     except OSError:
         raise

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'CORRECTORS', 'TIMESTEP_SPACINGS', 'Step', 'per_frame', 'where_frames', 'ddim', 'log_variance', 'ddpm',
-           'log_snr', 'dpmpp', 'exponential_step', 'unipc_corrector', 'unipc', 'linear_ramp', 'without_label',
-           'without_history', 'guides', 'predict', 'renoise', 'sample', 'begin', 'replacement', 'invert', 'Windows',
-           'shuffled_noise']
+           'log_snr', 'dpmpp', 'exponential_step', 'unipc', 'linear_ramp', 'without_label', 'without_history', 'guides',
+           'predict', 'renoise', 'sample', 'begin', 'replacement', 'invert', 'Windows', 'shuffled_noise']
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-002
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .arguments import checked
+from .arguments import checked, shown
 from .objective import split_prediction
 from .sde import NoisePath, Schedule, append_dims, path_of
 from .vtv import check_plan, frame_mask, ramp
@@ -126,57 +125,44 @@ def exponential_step(
     a: Tensor,  # alpha_bar there, float64 on the CPU, broadcastable
     a_next: Tensor,  # and at the end
     f0: Tensor,  # the clean video predicted at the start
-    *nodes: tuple[Tensor | float, Tensor, Tensor],  # up to two: place (start 0, end 1), prediction, frames that have it
+    f1: Tensor,  # and at the end
+    before: tuple[Tensor, Tensor, Tensor] | None = None,  # place (start 0, end 1), prediction, frames that have it
 ) -> Tensor:  # (B, N, ...) at the end
-    "A step of the probability-flow ODE, exact if the clean video is a polynomial of log-SNR through the nodes."
+    "A step of the ODE, exact if the clean video is a parabola in log-SNR; of a line (no `before`) it takes the middle."
     h = log_snr(a_next) - log_snr(a)
     phi1 = -torch.expm1(-h)
     phi2 = 1 - phi1 / h
     phi3 = 1 - 2 * phi2 / h
 
     def times(weight, value):  # weights are float64 on the CPU, videos need not be
-        return torch.as_tensor(weight).to(x) * value
+        return weight.to(x) * value
 
     constant = times(((1 - a_next) / (1 - a)).sqrt(), x) + times(a_next.sqrt() * phi1, f0)
-    if not nodes:
-        return constant
-    s1, f1, has1 = nodes[0]
-    slope = times(1 / s1, f1 - f0)
-    y = constant + times(a_next.sqrt() * phi2, slope)
-    if len(nodes) == 2:
-        s2, f2, has2 = nodes[1]
-        bend = times(1 / s2, times(1 / (s2 - s1), f2 - f1) - slope)
-        y = torch.where(has2, y + times(a_next.sqrt() * (phi3 - s1 * phi2), bend), y)
-    return torch.where(has1, y, constant)
+    line = constant + times(a_next.sqrt() * phi1 / 2, f1 - f0)
+    if before is None:
+        return line
+    place, f2, has = before
+    bend = times(1 / place, times(1 / (place - 1), f2 - f1) - (f1 - f0))
+    parabola = constant + times(a_next.sqrt() * phi2, f1 - f0) + times(a_next.sqrt() * (phi3 - phi2), bend)
+    return torch.where(has, parabola, line)
 
 # %% ../nbs/04_samplers.ipynb #unipc-0
-def unipc_corrector(s: Step) -> Tensor:
-    "x, reached again from the step before, now that the prediction at its end is known (Zhao et al. 2023)."
+def unipc(s: Step) -> Tensor:
+    "UniPC's corrector (Zhao et al. 2023): x, reached again now that the prediction at the last step's end is known."
     if s.prev is None:
         return s.x
     one, two = s.prev, s.prev.prev
     a, a1 = s.alphas[0], one.alphas[0]
-    moved = s.mask((one.tau > s.tau) & (s.tau > 0))
-    nodes = [(1.0, s.x0, moved)]
+    before = None
     if two is not None:
         place = (log_snr(two.alphas[0]) - log_snr(a1)) / (log_snr(a) - log_snr(a1))
-        nodes.append((place, two.x0, s.mask(two.tau > one.tau)))
-    return torch.where(moved, exponential_step(one.x, a1, a, one.x0, *nodes), s.x)
-
-
-def unipc(s: Step) -> Tensor:
-    "UniPC (Zhao et al. 2023): the second-order predictor, from a corrected x; each frame by its own steps in log-SNR."
-    a, a_next = s.alphas
-    if s.prev is None:
-        return exponential_step(s.x, a, a_next, s.x0)
-    one, lam = s.prev, log_snr(a)
-    place = (log_snr(one.alphas[0]) - lam) / (log_snr(a_next) - lam)
-    moved = s.mask((one.tau > s.tau) & (s.tau > 0) & (s.tau_next > 0))
-    return exponential_step(s.x, a, a_next, s.x0, (place, one.x0, moved))
+        before = place, two.x0, s.mask(two.tau > one.tau)
+    moved = s.mask((one.tau > s.tau) & (s.tau > 0))
+    return torch.where(moved, exponential_step(one.x, a1, a, one.x0, s.x0, before), s.x)
 
 # %% ../nbs/04_samplers.ipynb #tables-1
-SOLVERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ddpm": ddpm, "dpm++": dpmpp, "unipc": unipc}
-CORRECTORS: dict[str, Callable[[Step], Tensor]] = {"unipc": unipc_corrector}
+SOLVERS: dict[str, Callable[..., Tensor]] = {"ddim": ddim, "ddpm": ddpm, "dpm++": dpmpp, "unipc": dpmpp}
+CORRECTORS: dict[str, Callable[[Step], Tensor]] = {"unipc": unipc}
 
 
 def linear_ramp(path: NoisePath, steps: int) -> Tensor:
@@ -193,7 +179,7 @@ TIMESTEP_SPACINGS: dict[str, Callable[[NoisePath, int], Tensor]] = {
 def without_label(net, y: Tensor | None, cfg: float | Tensor) -> Tensor:
     "The label that stands for none, for each clip, (B,). Raises ValueError when there are no labels to leave out."
     if y is None or getattr(net, "num_classes", 0) is None:
-        raise ValueError(f"cfg is {cfg}, but guidance needs labels: a class-conditional network and y")
+        raise ValueError(f"cfg is {shown(cfg)}, but guidance needs labels: a class-conditional network and y")
     return torch.full_like(y, net.num_classes)
 
 
@@ -208,7 +194,7 @@ def without_history(
     "What the network is shown when the history is left out. Raises ValueError when no frame is at tau = 0."
     k, given = path.T if history_noise is None else history_noise, tau == 0
     if not given.any():
-        raise ValueError(f"history is {history}, but no frame is at tau = 0 to guide by")
+        raise ValueError(f"history is {shown(history)}, but no frame is at tau = 0 to guide by")
     if not 1 <= k <= path.T:
         raise ValueError(f"history_noise is {k}, but may be 1 to {path.T}")
     hidden = tau.masked_fill(given, k)
@@ -290,10 +276,12 @@ def sample(
         raise ValueError(f"solver is {solver!r}, but may be one of: {', '.join(SOLVERS)}")
     if up not in (None, "noise", "ode") or (up == "ode" and solver != "ddim"):
         raise ValueError(f"up is {up!r} with solver {solver!r}, but may be None, 'noise', or, with ddim, 'ode'")
-    if not x.is_floating_point():
-        raise ValueError(f"x is {x.dtype}, but must be floating point")
+    if not x.is_floating_point() or x.ndim != 5:
+        raise ValueError(f"x is {shown(x)}, but must be floating point and (batch, frames, channels, height, width)")
     dtype, x = x.dtype, x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # half is too coarse for steps
     plan = check_plan(plan, x.shape[1], path.T, rises=up is not None, continuous=path.continuous).cpu()
+    for name, weight in (("cfg", cfg), ("history", history)):
+        per_frame(weight, x, name)
     for row in tqdm(range(len(plan) - 1), desc=solver, disable=not progress):
         tau, tau_next = plan[row], plan[row + 1]
         x = constrain(x, tau) if constrain else x

@@ -165,7 +165,7 @@ def rolling(
     stairs, levels = free // chunk, ramp(steps, T).flip(0)
     steps = len(levels) - 1
     if steps % stairs:
-        raise ValueError(f"steps is {steps}, but must be a multiple of the {stairs} stairs")
+        raise ValueError(f"steps is {steps}, but must be a multiple of the {stairs} stairs that held = {held} leaves")
     turn = steps // stairs
     # where each frame stands when a turn begins, as a row of `levels`: (N,)
     place = torch.cat([torch.zeros(held, dtype=torch.long), (torch.arange(free) // chunk + 1) * turn])
@@ -207,7 +207,7 @@ def check_plan(
         raise ValueError(f"plan has {plan.shape[1]} columns, but the clip has {frames} frames")
     if not len(plan) or plan.min() < 0 or plan.max() > T:
         what = [plan.min().item(), plan.max().item()] if len(plan) else "no rows"
-        raise ValueError(f"plan has {what}, but timesteps are 0 to {T}")
+        raise ValueError(f"plan has {what}, but timesteps are 0 to T = {T}")
     if not rises and (up := (plan.diff(dim=0) > 0).nonzero()).numel():
         raise ValueError(f"plan rises at step {up[0, 0]}, frame {up[0, 1]}, but a sampler only goes down")
     return plan
@@ -534,8 +534,9 @@ def by_weight(
     def arrange(tau, generator, T):
         if len(share) != T:
             raise ValueError(f"weight is of {len(share)} levels, but timesteps are 1 to {T}")
-        within = torch.rand(tau.shape, generator=generator, device=tau.device, dtype=torch.float64)
-        levels = torch.searchsorted(share.to(tau.device), (tau - within) / T) + 1
+        dtype = torch.float64 if tau.device.type == "cpu" else torch.float32  # which every device has
+        within = torch.rand(tau.shape, generator=generator, device=tau.device, dtype=dtype)
+        levels = torch.searchsorted(share.to(within), (tau - within) / T) + 1
         return scheme.arrange(levels.clamp(max=T), generator, T)
 
     return Scheme(f"{scheme} by weight", arrange, scheme.fewest)

@@ -176,7 +176,7 @@ def cell_markdown(cell: dict, links: Links, page: str) -> str:
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
         return source
-    if cell["cell_type"] != "code" or "nbdev_export()" in source:
+    if cell["cell_type"] != "code":
         return ""
     hidden = bool(re.search(r"^#\| *hide", source, re.MULTILINE))
     source = re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE).strip()

@@ -43,7 +43,7 @@ def panels() -> list[tuple[str, np.ndarray, torch.Tensor]]:  # title, plan, fram
         "generate": (u, pipe.generate(seed=3, **FAST)),
         "animate a picture": (hold(u, 0), pipe.animate(face[0], seed=3, **FAST)),
         "interpolate": (hold(u, [0, -1]), pipe.interpolate(film[[0, -1]], seed=3, **FAST)),
-        "128 frames, by blocks of 8": (hold(u, range(8)), pipe.generate(frames=128, context_noise=100, seed=3, **FAST)),
+        "128 frames, by blocks of 8": (hold(u, range(8)), pipe.generate(frames=128, seed=3, **FAST)),
     }
     return [(title, np.asarray(plan), video.frames[0]) for title, (plan, video) in made.items()]
 

@@ -51,7 +51,7 @@ INTERNAL = re.compile(
 OURS = ("paths are expected",)
 
 ALIASES = {  # argument -> what else errors call it
-    "name": ("network", "protocol", "codec"),
+    "name": ("network", "protocol", "codec", "preset"),
     "features_a": ("features",),
     "features_b": ("features",),
     "max_bad": ("cannot be read",),

@@ -11,9 +11,10 @@ from conftest import ROOT
 
 CHILD = """
 import json, sys
+from pathlib import Path
 import torch
-from fvdm.backbones import open_backbone, tiny_backbone
-from fvdm.codecs import import_diffusers
+from fvdm.backbones import open_backbone
+from fvdm.tasks.folders import load_transformer
 
 def held():
     "Resident memory now and at its peak, MiB."
@@ -22,7 +23,10 @@ def held():
 
 open_backbone(sys.argv[1])  # a tiny one: all modules are imported
 before, _ = held()
-net = open_backbone(sys.argv[2], torch.bfloat16 if sys.argv[3] == "half" else None)
+if sys.argv[3] == "half":  # as a pipeline opens it
+    net = load_transformer(Path(sys.argv[2]), torch.device("cpu"), torch.bfloat16)
+else:
+    net = open_backbone(sys.argv[2])
 size = sum(p.numel() * p.element_size() for p in net.parameters()) / 2**20
 print(json.dumps({"size": size, "peak": held()[1] - before}))
 """

@@ -74,8 +74,8 @@ def voila():
 
 def source(browser, css: str) -> str:
     "Where a picture or a film comes from; empty where there is none."
-    found = browser.find_elements(By.CSS_SELECTOR, css)
-    return found[0].get_attribute("src") if found else ""
+    # in one step: between two the page may put another in its place
+    return browser.execute_script("return document.querySelector(arguments[0])?.src ?? ''", css)
 
 
 def changed(browser, css: str, before: str) -> str:

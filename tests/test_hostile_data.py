@@ -237,7 +237,9 @@ def test_hostile_folder(hostile):
 
 
 def test_too_many_bad_files_are_an_error(hostile):
-    with pytest.raises(ValueError, match=r"\d+ of \d+ videos cannot be read, and at most 2% may be: .*mp4: "):
+    with pytest.raises(
+        ValueError, match=r"\d+ of \d+ videos cannot be read, and at most 2% may be \(max_bad\): .*mp4: "
+    ):
         open_dataset("faceforensics", hostile, frames=8, size=32, max_bad=0.02)
 
 
@@ -885,3 +887,77 @@ def test_a_stream_that_appears_on_the_way(tmp_path):
         fake = mock.Mock(demux=lambda stream: stumbles(container, stream))
         packets = list(index.read_packets(fake, container.streams.video[0]))
     assert len(packets) == FRAMES + 1 and packets[-1].size == 0
+
+
+@pytest.mark.parametrize("suffix, ending", [("mp4", ""), ("ts", ".dat"), ("webp", ""), ("gif", ".bin"), ("mpg", "")])
+def test_films_without_a_known_ending_are_a_data_set(suffix, ending, tmp_path):
+    "But beside files that have one they are others, and named: half of a download is no film."
+    make = animation if suffix in ("gif", "webp") else write
+    codec = {"codec": "mpeg1video"} if suffix == "mpg" else {}
+    for i in range(2):
+        make(tmp_path / f"v/{i}.{suffix}" if make is write else tmp_path / f"{i}.{suffix}", frames=12, **codec)
+        (tmp_path / "v").mkdir(exist_ok=True)
+        next(tmp_path.glob(f"**/{i}.{suffix}")).rename(tmp_path / f"v/{i}{ending}")
+    (tmp_path / "v/notes").write_text("hello")
+    data = open_dataset("folder", tmp_path / "v", frames=6, size=48)
+    assert [len(v) for v in data.videos] == [12, 12] and data.others == {"no suffix": 1}
+    write(tmp_path / "v/a.3gp", codec="mpeg4")
+    data = open_dataset("folder", tmp_path / "v", frames=6)
+    assert [v.path.name for v in data.videos] == ["a.3gp"] and data.others.total() == 3
+
+
+def test_what_goes_with_a_clip_of_frames_is_no_clip(tmp_path):
+    for i in range(3):
+        frames_of(tmp_path / f"v/{i}", range(16))
+        frames_of(tmp_path / f"v/{i}/masks", range(16))
+        frames_of(tmp_path / f"v/{i}/thumbs", range(4))
+    with pytest.warns(UserWarning, match="left out 6 .*0/masks: a folder of 16 images inside a folder of frames"):
+        data = open_dataset("folder", tmp_path / "v", frames=16, size=16)
+    assert [v.path.name for v in data.videos] == ["0", "1", "2"] and not data.short
+
+
+def test_moving_previews_named_after_videos_are_left_out(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"v/{i:04d}.mp4")
+        animation(tmp_path / f"v/{i:04d}_preview.webp")
+    write(tmp_path / "v/0000_b.mp4")  # of the same suffix: a part of a film, perhaps
+    with pytest.warns(UserWarning, match="0000_preview.webp: a video of that name is there already"):
+        data = open_dataset("folder", tmp_path / "v", frames=6)
+    assert [v.path.name for v in data.videos] == ["0000.mp4", "0000_b.mp4", "0001.mp4", "0002.mp4"]
+
+
+@pytest.mark.parametrize(
+    "tree", ["k400_{split}/{name}/v.mp4", "{name}/{split}/v.mp4", "data/{split}-clips/{name}/v.mp4"]
+)
+def test_splits_are_no_classes(tree, tmp_path):
+    for split in ("train", "val"):
+        for name in ("jump", "run"):
+            write(tmp_path / "v" / tree.format(split=split, name=name), frames=4)
+    data = open_dataset("ucf101", tmp_path / "v", frames=4)
+    assert data.classes == ["jump", "run"] and sorted(data.splits.values()) == [2, 2]
+    val = next(name for name in data.splits if "val" in name)
+    chosen = open_dataset("ucf101", tmp_path / "v", frames=4, split=val)
+    assert len(chosen) == 2 and all("val" in str(v.path) for v in chosen.videos)
+
+
+@pytest.mark.parametrize("where", ["v/splits", "v/annotations", "split_files"])
+def test_split_files_where_people_keep_them(where, tmp_path):
+    for name in ("jump", "run"):
+        write(tmp_path / f"v/{name}/v_{name}_g01_c01.mp4", frames=4)
+    (tmp_path / where).mkdir()
+    (tmp_path / where / "classInd.txt").write_text("1 jump\n2 run\n")
+    (tmp_path / where / "testlist01.txt").write_text('"run/v_run_g01_c01.avi",2\r\n')
+    data = open_dataset("ucf101", tmp_path / "v", frames=4, split="testlist01")
+    assert [v.path.name for v in data.videos] == ["v_run_g01_c01.mp4"] and data.classes == ["jump", "run"]
+
+
+def test_a_checkpoint_below_a_name_that_is_no_utf8_is_read(tmp_path):
+    from fvdm.files import read_tensors, save_tensors
+    from fvdm.training import checkpoints
+
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    save_tensors({"w": torch.ones(2)}, folder / "ema.safetensors")
+    facts = {"sha256": {"ema.safetensors": checkpoints.sha256(folder / "ema.safetensors")}}
+    (folder / "state.json").write_text(json.dumps(facts))
+    _, tensors = checkpoints.read_checkpoint(folder)
+    assert tensors["ema"].keys() == read_tensors(folder / "ema.safetensors").keys() == {"w"}

@@ -115,7 +115,7 @@ def test_bad_folders_are_named(copy):
     assert "must be an existing folder" in refused(real, copy / "none")
     for late in ("0013", "0014", "0015"):
         (fake / f"003/{late}.png").unlink()
-    assert "1 fake videos are shorter than 16 frames, the first is 003 with 13" in refused(real, fake)
+    assert "1 fake videos are shorter than 16 frames: 003 with 13" in refused(real, fake)
     shutil.rmtree(fake / "003")
     video = sorted(real.rglob("*.avi"))[3]
     video.write_bytes(b"not a video")

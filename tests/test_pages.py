@@ -5,6 +5,7 @@ videos) is made small here, once: `own_things` and `small_networks`.
 """
 
 import ast
+import json
 import re
 import shlex
 from functools import cache
@@ -28,6 +29,7 @@ RUN = ("worlds export", "fvd data/sky", "fvd sky.safetensors", "fvd --show", "an
 READ = {
     "--weights": "I3D's weights are a download",
     "--tracker": "test_trackers.py trains with one",
+    "--prompt": "needs a network of diffusers; test_backbones.py and 10e_folders open tiny ones",
     "--launcher": "needs a cluster; tests/test_cluster.py has one of a node",
     "train": "hours, or latents of a data set that nobody may pass on",
     "data": "needs UCF-101's videos",
@@ -204,6 +206,15 @@ def test_links_of_the_pages():
         text = FENCE.sub("", (ROOT / page).read_text())
         for link in re.findall(r"\]\(([^)#:\s]+)\)", text):
             assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
+
+
+def test_links_of_notebooks():
+    for file in sorted((ROOT / "nbs").glob("*.ipynb")):
+        cells = [c for c in json.loads(file.read_text())["cells"] if c["cell_type"] == "markdown"]
+        for link in re.findall(
+            r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", FENCE.sub("", "\n".join("".join(c["source"]) for c in cells))
+        ):
+            assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
 def test_lines_of_notebooks():

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -70,6 +72,17 @@ def test_a_stopped_run_goes_on_bit_for_bit(place, what):
     for group in ("model", "ema", "optimizer"):
         assert ends[0][group].keys() == ends[1][group].keys()
         assert all(torch.equal(value, ends[1][group][name]) for name, value in ends[0][group].items()), group
+
+
+def test_a_run_goes_on_with_the_weights_that_it_began_with(place, tmp_path):
+    "A backbone is known by its weights: elsewhere it is the same, and others under its name are not."
+    config = config_of(place)
+    run(replace(config, steps=2), place, "moved")
+    shutil.copytree(place / "wan", tmp_path / "copy")
+    run(replace(config, backbone=str(tmp_path / "copy")), place, "moved")
+    tiny_backbone("WanTransformer3DModel", seed=1).save_pretrained(tmp_path / "copy/transformer")
+    with pytest.raises(ValueError, match="another configuration .the backbone's weights were [0-9a-f]{12} and are"):
+        run(replace(config, backbone=str(tmp_path / "copy"), steps=6), place, "moved")
 
 
 def test_a_checkpoint_holds_what_is_trained(place):

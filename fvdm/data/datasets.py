@@ -77,7 +77,7 @@ def _moving(folder: Path, names: list[str]) -> set[str]:
     "Which image files are animations or films. Of each suffix three are looked at; if one of them is, all are."
     found = set()
     for suffix in {os.path.splitext(f)[1].lower() for f in names}:
-        files = sorted(f for f in names if f.lower().endswith(suffix))
+        files = sorted(f for f in names if os.path.splitext(f)[1].lower() == suffix)
         some = {files[0], files[len(files) // 2], files[-1]}
         if any(is_animation(folder / f) or is_film(folder / f) for f in some):
             found |= {f for f in files if is_animation(folder / f) or is_film(folder / f)}
@@ -99,9 +99,9 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def list_contents(root: Path) -> tuple[list[Contents], Counter]:
     "What each folder holds; how many other files there are of each suffix."
-    contents, others = [], Counter()
+    contents, others, unknown = [], Counter(), {}
     for folder, files in _walk(root):
-        videos, images = [], []
+        videos, images, unknown[folder] = [], [], []
         for file in files:
             suffix = os.path.splitext(file)[1].lower()
             if file.startswith("."):
@@ -111,37 +111,45 @@ def list_contents(root: Path) -> tuple[list[Contents], Counter]:
             elif suffix in IMAGE_FILES:
                 images.append(file)
             else:
-                others[suffix or "no suffix"] += 1
+                unknown[folder].append(file)
         moving = _moving(folder, images)
         contents.append(Contents(folder, videos + sorted(moving), [f for f in images if f not in moving]))
+    if not any(held.videos or held.images for held in contents):  # endings say nothing
+        contents = [Contents(folder, sorted(_moving(folder, files)), []) for folder, files in unknown.items()]
+    for held in contents:
+        rest = set(unknown[held.folder]).difference(held.videos)
+        others.update(os.path.splitext(file)[1].lower() or "no suffix" for file in rest)
     return contents, others
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009b
-def _named_after(image: str, stems: set[str]) -> bool:
-    "Whether an image has the name of a video, perhaps with something added: 0001.png, 0001_small.jpg, 0001.mp4.png."
-    stem = os.path.splitext(image)[0]
-    ends = [m.start() for m in re.finditer(r"[._ -]", stem)]
-    return any(stem[:end] in stems for end in (len(stem), *ends))
+def _originals(name: str) -> list[str]:
+    "What a file can be named after, itself first: 0001.png, 0001_small.jpg and 0001.mp4.png after 0001."
+    stem = os.path.splitext(name)[0]
+    return [stem, *(stem[: m.start()] for m in re.finditer(r"[._ -]", stem))]
 
 
 def _copies(videos: list[str]) -> list[str]:
-    "Videos that have the name of another one and a suffix that is rarer in their folder, as previews have."
+    "Videos named after another one (exactly, or with something added) of a commoner suffix, as previews are."
     count = Counter(os.path.splitext(f)[1].lower() for f in videos)
-    by_stem = {}
+    suffix_of, copies = {}, []
     for f in sorted(videos, key=lambda f: (-count[os.path.splitext(f)[1].lower()], f.lower().endswith(".gif"), f)):
-        by_stem.setdefault(os.path.splitext(f)[0], []).append(f)
-    return [f for files in by_stem.values() for f in files[1:]]
+        (stem, *shorter), suffix = _originals(f), os.path.splitext(f)[1].lower()
+        if stem in suffix_of or any(suffix_of.get(s, suffix) != suffix for s in shorter):
+            copies.append(f)
+        else:
+            suffix_of[stem] = suffix
+    return copies
 
 
 def _separate(held: Contents, below: int) -> tuple[list[str], list[str], str]:
     "Of a folder with so many folders of images below it: its videos and its frames, without strays; what strays are."
     if held.videos and held.images:
         stems = {os.path.splitext(f)[0] for f in held.videos}
-        loose = [f for f in held.images if not _named_after(f, stems)]
+        loose = [f for f in held.images if stems.isdisjoint(_originals(f))]
         if len(held.videos) >= len(loose):
             return held.videos, [], "an image beside video files"
         return [], held.images, "a video file among the images of a folder"
-    if 0 < len(held.images) <= below:
+    if 0 < len(held.images) <= 2 * below:
         return held.videos, [], "an image beside folders of images"
     return held.videos, held.images, ""
 
@@ -184,12 +192,16 @@ def find_videos(
         files += [held.folder / f for f in videos if f not in copies]
         if images:
             folders[held.folder] = len(images)
+    inner = [folder for folder in folders if not folders.keys().isdisjoint(folder.parents)]
+    left_out += [(f, f"a folder of {folders.pop(f)} images inside a folder of frames") for f in inner]
     videos, rest = _of_one_kind(files, folders)
     return Found(videos, others, sorted(left_out + rest))
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009e
 SPLIT_NAMES = re.compile(
-    r"(train|val|valid|test|eval|dev)(ing|ation|uation)?([_-]?(set|data|videos|split))?[_-]?\d*", re.I
+    r"([a-z0-9]+[_-])?(train|val|valid|test|eval|dev)(ing|ation|uation)?"
+    r"([_-]?(set|data|videos|clips|images|frames|split))?[_-]?\d*",
+    re.I,
 )
 
 
@@ -218,6 +230,9 @@ def find_classes(
     firsts = {parts[0] for parts in folders.values() if parts}
     split = len(firsts) > 0 and all(SPLIT_NAMES.fullmatch(name) for name in firsts)
     depth = int(split)
+    seconds = ["".join(parts[1:2]) for parts in folders.values()]
+    if not split and all(map(SPLIT_NAMES.fullmatch, seconds)):
+        return {p: (parts[1], parts[0]) for p, parts in folders.items()}
     return {p: ("".join(parts[:depth]), "".join(parts[depth : depth + 1])) for p, parts in folders.items()}
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gp
@@ -225,8 +240,8 @@ def split_lists(root: Path) -> dict[str, Path]:
     "The split files (trainlist01.txt) in a data set's folder or beside it: name -> file."
     found = {}
     for place in (root.resolve().parent, root):
-        for pattern in ("*list*.txt", "*list*/*list*.txt", "*plits*/*/*list*.txt"):
-            found |= {f.stem: f for f in sorted(place.glob(pattern)) if SPLIT_NAMES.match(f.stem)}
+        for inside in ("", "*list*/", "*plit*/", "*nnotation*/", "*plit*/*/"):
+            found |= {f.stem: f for f in sorted(place.glob(f"{inside}*list*.txt")) if SPLIT_NAMES.match(f.stem)}
     return found
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gq
@@ -254,7 +269,7 @@ def read_text(file: Path) -> str:
 def read_split(file: Path) -> set[tuple[str, ...]]:
     "What a split file lists: lines `class/name.avi`, each perhaps with a number. Raises ValueError for no text."
     text = read_text(file).replace("\\", "/")
-    lines = [re.sub(r"\s+\d+$", "", line.strip()) for line in text.splitlines()]
+    lines = [re.sub(r"[\s,]+\d+$", "", line.strip()).strip("\"'") for line in text.splitlines()]
     return {_list_key(Path(line)) for line in lines if line}
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009g
@@ -511,8 +526,11 @@ class VideoDataset(Described, ClipDataset):
     def _check(self, count: int, max_bad: float) -> None:
         "A warning for some videos that cannot be read; ValueError for too many, or if none is left."
         bad, faults = len(self.bad), _list_faults(self.bad, self.root)
+        if bad == count > 0:
+            raise ValueError(f"none of {count} videos can be read: {faults}")
         if bad > max_bad * count:
-            raise ValueError(f"{bad} of {count} videos cannot be read, and at most {max_bad:.0%} may be: {faults}")
+            allowed = f"at most {max_bad:.0%} may be (max_bad)"
+            raise ValueError(f"{bad} of {count} videos cannot be read, and {allowed}: {faults}")
         if not self.videos:
             clip_rule = f"{self.frames} frames at interval {self.interval}, which needs {self.shortest}"
             clip_rule += f" (the longest has {max([n for _, n in self.short], default=0)})"

@@ -69,6 +69,11 @@ def _is_intact(folder: Path, shard: dict) -> bool:
     file = folder / shard["file"]
     return file.exists() and sha256(file) == shard["sha256"]
 
+
+def _is_whole(folder: Path, manifest: dict) -> bool:
+    "Whether all clips are encoded, and there."
+    return manifest["complete"] and all(_is_intact(folder, shard) for shard in manifest["shards"])
+
 # %% ../../nbs/07c_latents.ipynb #latents-015
 class Latents:
     "Encoded clips in a folder of shards, mapped into memory."
@@ -287,14 +292,16 @@ def encode(
 
     folder = Path(folder)
     wanted = _new_manifest(data, codec, clips, folder.name, shard)
+    if (there := _read_manifest(folder)) and _is_whole(folder, there):  # perhaps where nothing can be written
+        _check_manifest(there, wanted)
+        return Latents(folder, verify=False)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         manifest = _read_manifest(folder) or wanted
         _check_manifest(manifest, wanted)
-        intact = [shard for shard in manifest["shards"] if _is_intact(folder, shard)]
-        if manifest["complete"] and len(intact) == len(manifest["shards"]):
+        if _is_whole(folder, manifest):  # another process was faster
             return Latents(folder, verify=False)
-        manifest["shards"] = intact
+        manifest["shards"] = [shard for shard in manifest["shards"] if _is_intact(folder, shard)]
         _encode_missing(data, codec, folder, manifest, workers, max_bad, progress)
     if left_out := manifest["left_out"]:
         message = f"left out {len(left_out)} of {clips} clips that cannot be read: {_describe(left_out)}"

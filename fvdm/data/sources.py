@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import check_path, checked
-from .index import IMAGE_FILES, index_video, is_picture, read_frames
+from ..arguments import check_path, checked, printable
+from .index import IMAGE_FILES, VIDEO_FILES, image_files, index_video, is_picture, read_frames
 from ..files import home_path
 from ..media import OPAQUE, Video, center_crop_resize, is_transparent, read_image
 
@@ -75,6 +75,12 @@ def warn_of_transparency(image, name: str) -> None:
             warnings.warn(f"{name}: {OPAQUE}", stacklevel=5)
 
 
+def _films(folder: Path) -> list[str]:
+    "The names of a folder's videos; none where it holds more pictures."
+    names = sorted(printable(file.name) for file in folder.iterdir() if file.suffix.lower() in VIDEO_FILES)
+    return names if len(names) >= len(image_files(folder)) else []
+
+
 def _from_path(path: str | Path, name: str) -> Tensor:
     "All frames (N, 3, H, W) uint8 of an image, a video file or a folder of images. Raises ValueError."
     check_path(name, path)
@@ -84,6 +90,8 @@ def _from_path(path: str | Path, name: str) -> Tensor:
     if file.is_file() and is_picture(file):
         warn_of_transparency(file, name)
         return _from_array(read_image(file), name)
+    if file.is_dir() and (films := _films(file)):
+        raise ValueError(f"{name} is {str(path)!r}, a folder of videos: name one of them, for instance {films[0]}")
     index = index_video(file)
     if index.fault and file.suffix.lower() in IMAGE_FILES:
         return _from_array(read_image(file), name)

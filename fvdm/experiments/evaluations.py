@@ -9,12 +9,13 @@ __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS
            'distances', 'denoising_errors', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
            'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
            'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'completions',
-           'long_row', 'long_videos', 'every_use']
+           'long_row', 'kept_latents', 'long_videos', 'every_use']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from ..data import Latents, open_dataset
 from .presets import SCHEDULES
 from .runs import Run, Tools
 from ..files import RunLocked, read_tensors, run_lock, save_tensors
+from ..media import Video
 from fvdm.metrics import (
     Detector,
     Protocol,
@@ -592,7 +594,8 @@ def completions(
     for task in COMPLETIONS:
         given = given_by(task, target.shape[1])
         context, bar = target.repeat_interleave(samples, 0), f"{task} {progress}"
-        z = draw_clips(net, len(context), steps, 1, context=context, given=given, progress=bar)
+        keep = prepared.drawn and prepared.drawn / task
+        z = draw_clips(net, len(context), steps, 1, context=context, given=given, progress=bar, keep=keep)
         rivals = {COPIED: copy_nearest(target, given)[:, None], BLENDED: blend_linear(target, given)[:, None]}
         answers = {"network": z.unflatten(0, (-1, samples)), **rivals, TRUE: target[:, None]}
         rows += [completion_row(task, name, answer, target, prepared, rivals) for name, answer in answers.items()]
@@ -626,6 +629,20 @@ def long_row(
         **{f"change_{name}": change_ratio(end, real) for name, end in ends.items()},
     }
 
+# %% ../../nbs/12d_evaluations.ipynb #use-kept
+def kept_latents(
+    file: Path | None,  # where they are kept until the measurement is done; None: nowhere
+    generate: Callable[[], Video],  # what makes them
+) -> tuple[Tensor, int]:  # latents (n, N, C, h, w), and the network evaluations of each
+    "Latents from a file, or made and kept there."
+    if file and file.exists():
+        found = read_tensors(file)
+        return found["latents"], int(found["nfe"])
+    video = generate()
+    if file:
+        save_tensors({"latents": video.latents, "nfe": torch.tensor(video.nfe)}, file)
+    return video.latents, video.nfe
+
 # %% ../../nbs/12d_evaluations.ipynb #use-012
 def long_videos(
     net,
@@ -640,9 +657,9 @@ def long_videos(
     pipe, rows, shown = Pipeline(net, prepared.tools.codec), [], {}
     how = {"frames": frames, "solver": "ddim", "steps": steps, "n": videos, "seed": 0, "progress": False}
     for plan, settings in tqdm(LONG_PLANS.items(), desc="long video", leave=False):
-        video = pipe.generate(**how, **settings)
-        z = video.latents
-        rows.append(long_row(plan, z, prepared, video.nfe))
+        file = prepared.drawn and prepared.drawn / f"long-{len(rows)}.safetensors"
+        z, nfe = kept_latents(file, partial(pipe.generate, **how, **settings))
+        rows.append(long_row(plan, z, prepared, nfe))
         shown[plan] = z[:1, :: max(1, frames // 16)]
     return rows, shown
 

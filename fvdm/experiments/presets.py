@@ -98,7 +98,7 @@ class Experiment:
     sizes: bool = False  # a network of each of the preset's sizes
     evaluation: str = "standard"
     timesteps: tuple[str, ...] = ()  # variants, in place of p: training schemes
-    # settings of training that are not the preset's ("smoke" but for `init`); init "world": the world's shipped network
+    # settings of training that are not the preset's ("smoke" but for `init`); init "world": the world's, made by PTSS
     training: dict = field(default_factory=dict)
 
 
@@ -111,7 +111,7 @@ EXPERIMENTS = {
         "section 2.4, Fig. 5: tasks without retraining, against a scalar network", (0.0, 0.2), evaluation="tasks"
     ),
     "training_schemes": Experiment(
-        "the conclusion's better training schemes: the distribution of tau, a shipped network trained on",
+        "the conclusion's better training schemes: the distribution of tau, a network of the paper's trained on",
         (0.2,),
         evaluation="every_use",
         timesteps=tuple(TRAINING_SCHEMES.values()),

@@ -17,9 +17,11 @@ from functools import cache
 from pathlib import Path
 
 import fvdm
+from ..arguments import shown
 from ..codecs import Codec, Identity, load_codec
+from ..data import LAYOUTS
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
-from ..files import sha256
+from ..files import sha256, short_name
 from ..metrics import Detector, load_detector
 from ..networks import network_folder
 from ..runtime import default_device
@@ -146,12 +148,12 @@ class Run:
 
     @property
     def title(self) -> str:
-        "The readable part of the name."
+        "The readable part of the name, short enough for a file's."
         c = self.config
         if self.network:
-            return f"{self.preset}-{c.dataset}-network-{Path(self.network).name}"
+            return short_name(f"{self.preset}-{c.dataset}-network-{Path(self.network).name}", 200)
         variant = re.sub(r"[^\w.]+", "-", c.timesteps).strip("-") if c.timesteps else f"p{c.p:g}"
-        return f"{self.preset}-{c.dataset}-{c.model.replace('/', '-')}-{variant}-seed{c.seed}"
+        return short_name(f"{self.preset}-{c.dataset}-{c.model.replace('/', '-')}-{variant}-seed{c.seed}", 200)
 
     @property
     def name(self) -> str:
@@ -177,12 +179,13 @@ class Run:
 # %% ../../nbs/12c_runs.ipynb #runs-start
 def shipped_start(
     dataset: str,  # a world
-) -> dict:  # of `Config`: "init", "model"
-    "To train on from a world's shipped network. Raises ValueError where none ships."
+) -> dict:  # of `Config`: "init", "model", "labels"
+    "To train on from a world's network of the paper's training. Raises ValueError where there is none."
     if dataset not in WORLDS:
         raise ValueError(f"dataset is {dataset!r}, but only worlds have networks that ship: {', '.join(WORLDS)}")
-    card = json.loads((network_folder(dataset) / "config.json").read_text())
-    return {"init": dataset, "model": card["config"]["model"]}
+    name = f"{dataset}-ptss"
+    card = json.loads((network_folder(name) / "config.json").read_text())
+    return {"init": name, "model": card["config"]["model"], "labels": bool(card["classes"])}
 
 # %% ../../nbs/12c_runs.ipynb #runs-016
 def training_config(
@@ -195,6 +198,9 @@ def training_config(
     chosen = EXPERIMENT_PRESETS[preset_name]
     training = chosen.table1 if experiment == "table1" else preset_name
     name, _, path = dataset.partition("=")
+    if name not in (*WORLDS, *LAYOUTS):
+        layouts = f"a layout with its folder ({', '.join(f'{layout}=FOLDER' for layout in LAYOUTS)})"
+        raise ValueError(f"datasets has {shown(dataset)}, but may have a world ({', '.join(WORLDS)}) or {layouts}")
     steps = steps or chosen.steps.get(experiment)
     config = preset(training, dataset=name, data_path=path or None, steps=steps)
     what = EXPERIMENTS[experiment]
@@ -256,7 +262,7 @@ def grid(
     seeds = [int(s) for s in _choices("seeds", seeds, ())]
     models = list(models or (chosen.models if what.sizes else (None,)))  # None: the training preset's
     if what.evaluation == "schedules" and chosen.schedules_of == "shipped" and not network:
-        network = datasets[0]
+        network = f"{datasets[0]}-ptss"
     runs = []
     for dataset in datasets:
         config = training_config(experiment, preset_name, dataset, steps)

@@ -17,7 +17,7 @@ def _flat(samples: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if samples.ndim < 3 or samples.shape[:1] + samples.shape[2:] != target.shape:
         found = f"{tuple(samples.shape)} and {tuple(target.shape)}"
         raise ValueError(f"samples and target are {found}, but must be (n, k, ...) and (n, ...)")
-    return samples.flatten(2).double(), target.flatten(1).double()[:, None]
+    return samples.flatten(2).cpu().double(), target.flatten(1).cpu().double()[:, None]
 
 
 def _apart(x: Tensor) -> Tensor:

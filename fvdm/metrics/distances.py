@@ -83,7 +83,7 @@ def ledoit_wolf(
     features: Tensor,  # (n, d)
 ) -> tuple[Tensor, float]:  # covariance (d, d) float64, rho in 0..1
     "Covariance shrunk towards a multiple of the identity (Ledoit and Wolf 2004, Lemmas 3.2 to 3.4)."
-    x = features.double() - features.double().mean(0)
+    x = features.cpu().double() - features.cpu().double().mean(0)
     n, d = x.shape
     S = x.T @ x / n
     target = S.trace() / d * torch.eye(d, dtype=S.dtype)
@@ -175,7 +175,7 @@ def kernel_distance(
     degree: int = 3,  # of the polynomial
 ) -> float:
     "Unbiased squared MMD with the kernel (x.y / d + 1)^degree (Gretton et al. 2012, eq. 3)."
-    a, b = features_a.double(), features_b.double()
+    a, b = features_a.cpu().double(), features_b.cpu().double()
 
     def kernel(x, y):
         return (x @ y.T / a.shape[1] + 1) ** degree
@@ -202,7 +202,7 @@ def precision_recall(
     k: int = 3,  # neighbours
 ) -> tuple[float, float]:
     "Shares of fakes among the real and of the real among the fakes (Kynkaanniemi et al. 2019)."
-    real, fake = real.double(), fake.double()
+    real, fake = real.cpu().double(), fake.cpu().double()
     apart = torch.cdist(real, fake)
     precision = (apart <= _radii(real, k)[:, None]).any(0).double().mean()
     recall = (apart <= _radii(fake, k)).any(1).double().mean()
@@ -216,7 +216,7 @@ def density_coverage(
     k: int = 5,  # neighbours
 ) -> tuple[float, float]:
     "How many real balls hold a fake, over k; share of real balls that hold one (Naeem et al. 2020)."
-    real, fake = real.double(), fake.double()
+    real, fake = real.cpu().double(), fake.cpu().double()
     inside = torch.cdist(real, fake) <= _radii(real, k)[:, None]
     return inside.double().sum(0).mean().item() / k, inside.any(1).double().mean().item()
 

@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..arguments import checked
+from ..arguments import checked, printable
 from ..data import VideoIndex, frame_files
 from ..files import atomic_write, provenance, sha256
 from .detectors import Detector, batches, distance_name, load_detector
@@ -44,7 +44,7 @@ from fvdm.metrics.distances import (
     kernel_distance,
     precision_recall,
 )
-from .protocol import Clips, Protocol, load_protocol, printable
+from .protocol import Clips, Protocol, load_protocol
 from ..runtime import parts_of
 
 # %% ../../nbs/08e_measure.ipynb #08_metrics-077

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VIDEOS', 'STARTS', 'RESIZES', 'STORES', 'MATRIX_SQRTS', 'ALLOWED', 'LEAST', 'SG', 'LATTE', 'CODE', 'PROTOCOLS',
            'Protocol', 'load_protocol', 'through_jpeg', 'through_mp4', 'stored', 'resized', 'choose_videos',
-           'choose_frames', 'printable', 'ends_and_middle', 'mark', 'Clips']
+           'choose_frames', 'ends_and_middle', 'mark', 'Clips']
 
 # %% ../../nbs/08d_protocol.ipynb #protocol-002
 import contextlib
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..arguments import check_fields, checked
+from ..arguments import check_fields, checked, printable
 from ..data import LAYOUTS, VideoDataset, VideoIndex, frame_files, read_frames
 from ..files import home_path
 from ..media import write_video
@@ -255,11 +255,6 @@ def choose_frames(
     return list(range(start, start + p.frames * stride, stride))
 
 # %% ../../nbs/08d_protocol.ipynb #protocol-031
-def printable(name: str | Path) -> str:
-    "A name for terminals and records: bytes that are not UTF-8 are written as escapes."
-    return str(name).encode(errors="backslashreplace").decode()
-
-
 def _suffix(video: VideoIndex) -> str:
     "Of a video file, or of the images in a folder; lower case."
     file = frame_files(video.path)[0] if video.path.is_dir() else video.path
@@ -287,9 +282,9 @@ def _index_folder(root: Path, p: Protocol, real: bool) -> tuple[list[VideoIndex]
         raise ValueError(f"{role} set: {error}") from error
     short = data.short + [(video.path, len(video)) for video in data.videos if len(video) < need]
     if short and not real:
-        first, length = short[0]
-        found = f"{len(short)} fake videos are shorter than {need} frames"
-        raise ValueError(f"{found}, the first is {first.relative_to(data.root)} with {length}")
+        names = [f"{printable(path.relative_to(data.root))} with {length}" for path, length in short[:5]]
+        more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+        raise ValueError(f"{len(short)} fake videos are shorter than {need} frames: {', '.join(names)}{more}")
     videos = [video for video in data.videos if len(video) >= need]
     if not videos:
         found = f"all {len(short)} real videos below {root} are shorter than {need} frames"

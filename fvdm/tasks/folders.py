@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'USUAL', 'Prompted', 'TextEncoder', 'encode_prompts', 'diffusers_folder', 'load_transformer', 'latent_size',
-           'open_folder']
+           'check_opening', 'open_folder']
 
 # %% ../../nbs/10e_folders.ipynb #folders-002
 import math
@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..backbones import BACKBONES, Vectorized, scheduler_path, vectorize
+from ..arguments import check_value
+from ..backbones import Vectorized, open_backbone, scheduler_path
 from ..codecs import Codec, import_diffusers
 from ..files import home_path, hub_folder, read_json, save_tensors
 from ..networks import shipped_networks
@@ -77,7 +78,7 @@ class TextEncoder:
                 )
                 .to(self.device)
             )
-        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        except (ImportError, OSError, RuntimeError, AttributeError, ValueError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise ValueError(
                 f"the text encoder of {self.name} cannot be opened ({reason}); give prompt_embeds"
@@ -150,28 +151,23 @@ def diffusers_folder(
 def load_transformer(
     folder: Path,  # with config.json and safetensors
     device: torch.device,  # where it computes
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,  # None: as it lies in the files
     offload: bool = False,  # its weights are on the device only while it computes
     tuned: str | Path | None = None,  # folder of a run that trained a LoRA for it, or all its weights
 ) -> Vectorized:
     "A transformer, vectorized. Raises ValueError for a class that is not known or files that are missing."
     if tuned and (home_path(tuned) / "transformer" / "config.json").is_file():
         folder, tuned = home_path(tuned) / "transformer", None
-    kind = read_json(folder / "config.json").get("_class_name")
-    if kind not in BACKBONES:
-        raise ValueError(f"{folder} holds a {kind}, but may hold one of: {', '.join(BACKBONES)}")
-    try:
-        model = getattr(import_diffusers(), kind).from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{folder} cannot be read ({str(error).strip().splitlines()[0]})") from None
+    net = open_backbone(folder, dtype, "cpu" if offload else device)
     if tuned:
-        read_lora(model, tuned)
-    model.eval().requires_grad_(False)
+        read_lora(net.model, tuned)
+    net.requires_grad_(False)
     if not offload:
-        return vectorize(model.to(device))
+        return net.to(device)
     from accelerate import cpu_offload_with_hook
 
-    return vectorize(cpu_offload_with_hook(model, device)[0])
+    cpu_offload_with_hook(net.model, device)
+    return net
 
 # %% ../../nbs/10e_folders.ipynb #folders-size
 def latent_size(
@@ -193,6 +189,17 @@ def latent_size(
     return count, *(edge // codec.factor for edge in edges)
 
 # %% ../../nbs/10e_folders.ipynb #folders-whole
+def check_opening(frames, size, dtype, offload, tuned) -> None:
+    "Raises ValueError for what `open_folder` cannot take."
+    check_value("frames", frames, int | None, (1, None))
+    check_value("size", size, int | Sequence[int] | None, (1, None))
+    check_value("dtype", dtype, torch.dtype | None)
+    check_value("offload", offload, bool)
+    check_value("tuned", tuned, str | Path | None)
+    if not isinstance(size, int | None) and len(size) != 2:
+        raise ValueError(f"size is {size}, but must be one edge, or height and width")
+
+
 def open_folder(
     folder: Path,  # of diffusers
     codec: Codec,  # its autoencoder
@@ -204,6 +211,7 @@ def open_folder(
     tuned: str | Path | None = None,  # folder of a run that trained a LoRA for it, or all its weights
 ) -> Prompted:
     "The network of a diffusers folder. Raises ValueError."
+    check_opening(frames, size, dtype, offload, tuned)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     kind = read_json(folder / "transformer/config.json").get("_class_name")

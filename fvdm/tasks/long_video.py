@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from ..runtime import stream_generator
 from ..samplers import shuffled_noise
 from .methods import Draw, draw_latents, run_plan
+from .settings import largest
 from ..vtv import rolling
 
 # %% ../../nbs/10c_long_video.ipynb #long-005
@@ -37,7 +38,7 @@ def check_rolling(draw: Draw, overlap: int, chunk: int) -> None:
         )
     if o.method == "windows":
         raise ValueError("method is 'windows', which makes a video at once: a stream has no end")
-    if overlap == 0 and (o.history != 1 or o.context_noise):
+    if overlap == 0 and (o.history != 1 or largest(o.context_noise)):
         raise ValueError(
             f"history is {o.history} and context_noise {o.context_noise}, "
             "but overlap is 0: there are no frames to guide by"

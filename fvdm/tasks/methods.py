@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['JUMP_LENGTH', 'METHODS', 'start_noise', 'solver_generator', 'check_precision', 'device_of', 'clip_shape', 'Draw',
-           'run_plan', 'hold_context', 'replace_context', 'repaint_context', 'invert_context', 'average_windows',
-           'draw_latents', 'batch_draws', 'draw_batches']
+           'run_plan', 'context_levels', 'hold_context', 'replace_context', 'repaint_context', 'invert_context',
+           'average_windows', 'draw_latents', 'batch_draws', 'draw_batches']
 
 # %% ../../nbs/10b_methods.ipynb #methods-002
 from collections.abc import Callable, Iterable, Iterator
@@ -150,15 +150,29 @@ def run_plan(
     return x, nfe
 
 # %% ../../nbs/10b_methods.ipynb #methods-015
+def context_levels(
+    levels: int | tuple[int, ...],  # one timestep for all given frames, or one for each, in their order
+    mask: Tensor,  # (N,) bool, which frames are given
+) -> Tensor:  # (N,) long, 0 where a frame is not given
+    "The timestep at which each frame is shown. Raises ValueError for another count."
+    given = int(mask.sum())
+    if not isinstance(levels, int) and len(levels) != given:
+        raise ValueError(
+            f"context_noise has {len(levels)} timesteps, but may have one, or one for each of {given} frames"
+        )
+    return torch.zeros(len(mask), dtype=torch.long).masked_scatter(mask, torch.as_tensor(levels).expand(given))
+
+
 def hold_context(d: Draw) -> tuple[Tensor, int]:
     "vector: given frames stay at tau = 0 (FVDM)."
     o, mask = d.settings, d.mask
     plan = hold(d.uniform(), mask) if d.plan is None else d.plan
     if o.stagger:
         plan = delay(plan, (o.stagger * ((~mask).cumsum(0) - 1)).clamp(min=0) * ~mask)
-    if not o.context_noise:
+    levels = context_levels(o.context_noise, mask)
+    if not levels.any():
         return run_plan(d, plan, where_frames(mask, d.context, d.noise))
-    plan = plan.masked_fill(mask, o.context_noise)
+    plan = torch.where(mask, levels, plan)
     noise = torch.randn(d.noise.shape, generator=d.generator, device=d.device)
     shown = d.path.noise(d.context, plan[:1].to(d.device), noise)
     pred, nfe = run_plan(d, plan, where_frames(mask, shown, d.noise))

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import atomic_write, sha256
+from ..files import atomic_write, read_tensors, sha256
 
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-list
 def list_checkpoints(
@@ -85,7 +85,7 @@ def read_checkpoint(
         for name, sha in metadata["sha256"].items():
             if sha256(path / name) != sha:
                 raise ValueError(f"{name} is not what was written")
-        return metadata, {Path(name).stem: load_file(path / name) for name in metadata["sha256"]}
+        return metadata, {Path(name).stem: read_tensors(path / name) for name in metadata["sha256"]}
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"checkpoint {path.name} is damaged ({error})") from error
 

@@ -134,6 +134,8 @@ def dry_run(
     if config.backbone in PUBLISHED and not latents:
         shape = WAN_CLIP
     classes = len(data.classes) if config.labels and data else None
+    if classes == 0:
+        raise ValueError(f"labels is True, but {latents or config.dataset} has no classes")
     devices = int(os.environ.get("WORLD_SIZE", 1))
     rows = requirements(config, shape, classes, stochastic, devices, keep, shard)
     if latents:

@@ -80,6 +80,7 @@ def find_checkpoint(
     folder: Path | None,  # of the run
     resume: bool = True,  # may it go on
     override: bool = False,  # may the configuration differ from the checkpoint's
+    weights: str | None = None,  # of the backbone, hashed
 ) -> tuple[dict, dict] | None:  # metadata and tensors; None: the run begins
     "The checkpoint that a run goes on from. Raises ValueError that says why it must not."
     found = newest_checkpoint(folder) if folder else None
@@ -88,7 +89,7 @@ def find_checkpoint(
     metadata, step = found[0], found[0]["step"]
     if not resume:
         raise ValueError(f"{folder} holds a run at step {step}; choose another folder, or let it resume")
-    if (differing := config_diff(config, metadata)) and not override:
+    if (differing := config_diff(config, metadata, weights)) and not override:
         advice = "choose another folder, or insist with override"
         raise ValueError(f"{folder} holds a run of another configuration ({'; '.join(differing)}); {advice}")
     if step > config.steps:
@@ -134,7 +135,7 @@ def start_or_resume(
     net = build(config, latents).to(accelerator.device)
     ema = ModelEmaV3(net, config.ema, use_warmup=True)
     ema.module.eval().requires_grad_(False)
-    metadata, saved = find_checkpoint(config, folder, resume, override) or ({}, {})
+    metadata, saved = find_checkpoint(config, folder, resume, override, getattr(net, "weights", None)) or ({}, {})
     if saved:
         net.load_state_dict(saved["model"])
         ema.module.load_state_dict(saved["ema"])
@@ -202,6 +203,7 @@ def describe(state: TrainState, latents: Latents) -> dict:
         "skipped": state.skipped,
         "precision": state.precision,
         "network": state.net.config,
+        "backbone_weights": getattr(state.net, "weights", None),
         "path": path_record(state.net.path),
         "config": asdict(state.config),
         "data": latents.name,

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['TARGETS', 'DROPPED', 'WAN', 'PUBLISHED', 'WAN_CLIP', 'WORDS', 'LORA_FILE', 'parse_lora', 'attach_lora',
            'read_prompts', 'Tuned', 'backbone_settings', 'tuning_config', 'choose_trained', 'check_latents',
-           'build_tuned', 'write_tuned', 'read_lora', 'meta_tuned']
+           'weights_digest', 'build_tuned', 'write_tuned', 'read_lora', 'meta_tuned']
 
 # %% ../../nbs/09g_tuning.ipynb #tuning-imports
 import copy
+import hashlib
 import json
 import math
 from dataclasses import replace
@@ -111,9 +112,10 @@ class Tuned(nn.Module):
         masks: Tensor | None,  # (K, L)
         of_clip: Tensor,  # (clips,), the text of each
         config: dict,  # what checkpoints say of it
+        weights: str | None = None,  # of the network as it was opened, hashed
     ):
         super().__init__()
-        self.net, self.path, self.of_clip, self.config = net, path, of_clip, config
+        self.net, self.path, self.of_clip, self.config, self.weights = net, path, of_clip, config, weights
         self.register_buffer("texts", texts, persistent=False)
         self.register_buffer("masks", masks if net.backbone.mask else None, persistent=False)
         names = [name for name, p in self.named_parameters() if p.requires_grad]
@@ -203,6 +205,18 @@ def check_latents(net: Vectorized, shape: tuple[int, ...]) -> None:
     check_videos(torch.empty(1, *shape, device="meta"), torch.empty(1, shape[0]), net.backbone.patch(net.model.config))
 
 
+def weights_digest(
+    model: nn.Module,  # in any precision
+) -> str:  # 12 hexadecimal digits
+    "A hash of what a model is: names and shapes of its weights, and about 64 values of each, to 8 bits."
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        some = value.flatten()[:: max(1, value.numel() // 64)]
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(some.to("cpu", torch.bfloat16).float().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def build_tuned(
     config: Config,  # backbone; lora or full; prompts, seed
     latents: Latents,
@@ -214,8 +228,9 @@ def build_tuned(
     told = read_prompts(config.prompts, net, latents)
     settings = {k: v for k, v in net.model.config.items() if not k.startswith("_")}
     record = {"_class_name": type(net.model).__name__} | settings
+    weights = weights_digest(net.model)
     choose_trained(net.model, config)
-    return Tuned(net, config.noise_path, *told, json.loads(json.dumps(record, default=list)))
+    return Tuned(net, config.noise_path, *told, json.loads(json.dumps(record, default=list)), weights)
 
 # %% ../../nbs/09g_tuning.ipynb #tuning-files
 LORA_FILE = "pytorch_lora_weights.safetensors"
