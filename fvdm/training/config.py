@@ -95,7 +95,7 @@ class Config:
     @property
     def vectorized(self) -> bool:
         "Whether frames ever have timesteps of their own."
-        return self.timesteps != "shared" if self.timesteps else self.p > 0
+        return self.timesteps not in ("shared", "stratified") if self.timesteps else self.p > 0
 
 # %% ../../nbs/09a_config.ipynb #config-check
 LIMITS = {  # of settings that have a range and nothing else
