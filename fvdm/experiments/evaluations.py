@@ -6,10 +6,10 @@
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
            'BLENDED', 'TRUE', 'LONG_PLANS', 'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of', 'real_statistics',
            'mean_looks', 'prepare', 'estimate', 'estimate_distance', 'distance_parts', 'Features', 'features_of',
-           'distances', 'denoising_errors', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
-           'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
-           'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'completions',
-           'long_row', 'kept_latents', 'long_videos', 'every_use']
+           'distances', 'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference',
+           'noise_seeds', 'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows',
+           'method_row', 'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row',
+           'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -288,6 +288,30 @@ def denoising_errors(
         "mse_vector": _mean_error(net, z, separate, noise, batch),
     }
 
+# %% ../../nbs/12d_evaluations.ipynb #evaluations-memory
+def nearest(
+    z: Tensor,  # (n, N, C, h, w)
+    known: Tensor,  # (m, N, C, h, w)
+) -> Tensor:  # (n,) root mean squared difference
+    "How far each clip is from the nearest of the known ones."
+    rows, known = z.float().flatten(1), known.float().flatten(1)
+    return torch.cat([torch.cdist(some, known).amin(1) for some in rows.split(64)]) / rows.shape[1] ** 0.5
+
+
+def memory(
+    net,  # net(x, t, y)
+    z: Tensor,  # (n, N, C, h, w) generated latents
+    latents: Latents,  # that it was trained on
+    held_out: Tensor,  # (k, N, C, h, w)
+) -> dict[str, float]:  # "mse_uniform_training", "nearest_training"
+    "Error on clips trained on; distance to the nearest of them, over that of held-out clips."
+    trained = latents.take(range(len(latents)))
+    again = trained[torch.arange(len(held_out)) % len(trained)]  # as many as held out: the same timesteps and noise
+    return {
+        "mse_uniform_training": denoising_errors(net, again)["mse_uniform"],
+        "nearest_training": (nearest(z, trained).mean() / nearest(held_out, trained).mean()).item(),
+    }
+
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-draw-kept
 def draw_kept(
     draws: Callable[[], Iterable[Draw]],  # gives the batches, from the first
@@ -375,6 +399,7 @@ def standard(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]
     point = {
         **distances(z, prepared),
         **denoising_errors(net, prepared.held_out),
+        **memory(net, z, prepared.latents, prepared.held_out),
         "animate_mse": (animated - target)[:, 1:].square().mean().item(),
     }
     return point, {"generated": z[:4], "animated": animated[:4], "target": target[:4]}

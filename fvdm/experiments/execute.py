@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from ..data import Latents
 from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
-from .runs import Run, Tools, code_hash, home, load_tools, record_hash
+from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash
 from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
 from ..networks import load_network
 from ..training import build, encode_dataset, list_checkpoints, train
@@ -283,7 +283,7 @@ class DataSets:
 
     def prepare(self, run: Run) -> Prepared:
         "Raises RunLocked when another process prepares this data set."
-        key = (run.config.dataset, run.config.data_path)
+        key = [getattr(run.config, name) for name in (*DATA_FIELDS, "clips")]
         if key != self.key:
             with run_lock(self.cache / "preparing" / run.config.dataset):
                 self.key, self.prepared = None, None
