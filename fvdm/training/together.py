@@ -221,9 +221,9 @@ def begin_together(
     folder: Path | None = None,  # of checkpoints
 ) -> Stack:
     "The state before the first step, or as the newest checkpoint has it. Raises ValueError if that is of other runs."
+    accelerator = open_accelerator(configs[0])  # before timm, which needs torchvision to be importable
     from timm.utils import ModelEmaV3
 
-    accelerator = open_accelerator(configs[0])
     found = newest_checkpoint(folder) if folder else None
     metadata, saved = found or ({}, {})
     if found and metadata["configs"] != json.loads(json.dumps([asdict(c) for c in configs])):
