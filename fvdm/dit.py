@@ -62,10 +62,10 @@ def attend(
     k: Tensor,
     v: Tensor,
 ) -> Tensor:  # (..., L, d)
-    "Attention; on a CPU in float32, where PyTorch's backward pass in bfloat16 is up to ten times slower."
-    if q.device.type != "cpu" or q.dtype == torch.float32:
+    "Attention; in float32 where a gradient is wanted, and on a CPU."
+    if q.dtype == torch.float32 or q.device.type != "cpu" and not torch.is_grad_enabled():
         return scaled_dot_product_attention(q, k, v)
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(q.device.type, enabled=False):
         return scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
 
 # %% ../nbs/02_dit.ipynb #02_dit-attn
