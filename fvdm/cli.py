@@ -547,6 +547,7 @@ class RunExperiment:
     weights: Path | None = None  # the detector's file, for i3d and i3d-torchscript
     sha256: str | None = None  # of that file, if it is not one of the published
     budget: float | None = None  # seconds after which to stop; run again to go on
+    together: int = 1  # networks that train at once, where they are alike; on a GPU, dozens of small ones
     fresh: bool = False  # compute again what is kept
     list: bool = False  # only say which runs there are, and which of them are kept
     launch: experiments.Launcher = field(default_factory=experiments.Launcher)
@@ -561,6 +562,8 @@ class RunExperiment:
         if self.launch.watch:
             raise ValueError("--watch shows the jobs of a launcher: add --launcher local, or slurm")
         if not self.list:
+            if self.together != 1:
+                self._train_together(runs, tools)
             for result in experiments.run_experiment(runs, tools, budget=self.budget, fresh=self.fresh):
                 print(_one_line(result, tools.detector.label))
         folder = experiments.home() / "reports/results"
@@ -570,9 +573,17 @@ class RunExperiment:
                 print(f"{run.name}: {'kept' if kept else 'to be computed'}")
         return 0
 
-    def _as_jobs(self, tasks: list) -> int:
+    def _train_together(self, runs: list, tools) -> None:
+        if self.together < 1:
+            raise ValueError(f"together is {self.together}, but must be at least 1")
         if self.fresh or self.budget is not None:
             name = "fresh" if self.fresh else "budget"
+            raise ValueError(f"--{name} is for networks trained one after another, not for --together {self.together}")
+        experiments.train_runs(runs, tools, self.together)
+
+    def _as_jobs(self, tasks: list) -> int:
+        if self.fresh or self.budget is not None or self.together != 1:
+            name = "fresh" if self.fresh else "together" if self.together != 1 else "budget"
             raise ValueError(f"--{name} is for runs in this process, not for jobs of --launcher {self.launch.launcher}")
         for run in tasks:
             experiments.check_batch(run.run.config, self.launch.processes)

@@ -54,7 +54,7 @@ from fvdm.experiments.evaluations import (
     task_errors,
     tasks,
 )
-from .execute import execute_run, load_samples, run_experiment, train_run
+from .execute import execute_run, load_samples, run_experiment, train_run, train_runs
 from .paper import PAPER, REPEATED_FVD
 from fvdm.experiments.presets import (
     EXPERIMENT_PRESETS,
@@ -112,7 +112,7 @@ __all__ = [
     "place_notebook",
     "plus_minus", "points_table", "prepare", "provenance_line", "provenance_table", "ratio_to", "report_folder",
     "report_root", "run_experiment", "run_tasks", "sample_tasks", "schedules", "seeds_needed", "settings",
-    "smallest_effect", "standard", "submit", "task_errors", "tasks", "train_run", "training_config", "verdict", "watch",
-    "with_outcomes",
+    "smallest_effect", "standard", "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config",
+    "verdict", "watch", "with_outcomes",
 ]
 # fmt: on

@@ -11,10 +11,11 @@ __all__ = ['Around', 'thinned', 'learning_curve', 'undisturbed', 'save_interval'
 import csv
 import functools
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
 from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash
 from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
 from ..networks import load_network
+from ..runtime import default_device
 from ..training import build, encode_dataset, list_checkpoints, train
 from ..training.together import OWN, NetworksLost, curves_of, train_together, unstack
 
@@ -156,15 +158,23 @@ def train_group(
 def train_runs(
     runs: list[Run],
     tools: Tools,  # the same that the runs name
-    root: Path | None = None,  # holds cache/ and runs/; None: the repository
     most: int = 32,  # networks at once
-    workers: int = 0,  # processes that draw ahead
+    results: Path | None = None,  # None: reports/results of the repository; what is kept there is not trained again
+    root: Path | None = None,  # holds cache/ and runs/; None: the repository
+    workers: int | None = None,  # processes that draw ahead; None: up to eight beside a GPU
 ) -> None:
-    "Train the networks of runs together, where they are alike; `run_experiment` then measures them."
-    root = root or home()
-    missing = [run for run in runs if not (root / "runs" / run.training / "trained.json").exists()]
-    for group in alike(missing, most):
-        train_group(group, tools, root, workers)
+    """Train the networks of runs together, where they are alike; `run_experiment` then measures them.
+
+    What another process trains is left to it. Raises ValueError for fewer than one network at once; NetworksLost."""
+    if most < 1:
+        raise ValueError(f"most is {most}, but at least 1 network is trained at once")
+    root, results = root or home(), results or home() / "reports/results"
+    if workers is None:
+        workers = min(8, (os.cpu_count() or 2) // 2) if default_device() == "cuda" else 0
+    wanted = [run for run in runs if not (results / f"{run.name}.json").exists()]
+    for group in alike([r for r in wanted if not (root / "runs" / r.training / "trained.json").exists()], most):
+        with suppress(RunLocked):
+            train_group(group, tools, root, workers)
 
 # %% ../../nbs/12e_execute.ipynb #execute-007
 def network_at(
