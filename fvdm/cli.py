@@ -533,12 +533,15 @@ class RunExperiment:
 
     A job for each run: fvdm run table1 --preset study --launcher slurm --partition gpu --gpus 1 --time 04:00 --watch"""
 
-    experiment: Positional[str]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot or training_schemes
+    experiment: Positional[
+        str
+    ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, study
     preset: str = "quick"  # smoke, quick, scratch, study or paper
     datasets: tuple[str, ...] = ()  # worlds, or layouts with their folder: ucf101=PATH (none: the experiment's)
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
     models: tuple[str, ...] = ()  # networks, for instance cpu-mini/4 (none: the preset's)
-    seeds: tuple[int, ...] = (0,)  # repeats
+    seeds: tuple[int, ...] = ()  # repeats (none: 0; of the study: as many as its parts have)
+    parts: tuple[str, ...] = ()  # of the study (none: all): pairs, faces, data, p, size, exposure, variance, steps
     steps: int | None = None  # training steps (None: the preset's)
     network: str | None = None  # measure this trained network (a shipped one or a folder) instead of training
     codec: str = "tiny"  # "tiny", a folder with an AutoencoderKL or a hub name
@@ -555,8 +558,7 @@ class RunExperiment:
     def run(self) -> int:
         names = (self.codec, self.detector, self.weights, self.sha256, self.posterior)
         tools = experiments.load_tools(*names)
-        chosen = (self.datasets or None, self.p or None, self.models or None, self.seeds, self.steps, self.network)
-        runs = experiments.grid(self.experiment, self.preset, *chosen, tools)
+        runs = self._runs(tools)
         if self.launch.launcher != "none":
             return self._as_jobs(experiments.run_tasks(runs, names))
         if self.launch.watch:
@@ -572,6 +574,18 @@ class RunExperiment:
             if self.list or not kept:
                 print(f"{run.name}: {'kept' if kept else 'to be computed'}")
         return 0
+
+    def _runs(self, tools) -> list:
+        if self.experiment == "study":
+            given = [name for name in ("p", "models", "steps", "network") if getattr(self, name)]
+            if given or self.preset != "quick":
+                raise ValueError(f"--{(given or ['preset'])[0]} is given, but the study has its own")
+            return experiments.study_runs(tools, self.parts or None, self.datasets or None, self.seeds or None)
+        if self.parts:
+            raise ValueError(f"--parts are the study's, and experiment is {self.experiment!r}")
+        seeds = self.seeds or (0,)
+        chosen = (self.datasets or None, self.p or None, self.models or None, seeds, self.steps, self.network)
+        return experiments.grid(self.experiment, self.preset, *chosen, tools)
 
     def _train_together(self, runs: list, tools) -> None:
         if self.together < 1:
