@@ -257,3 +257,11 @@ def test_command_lines_say_what_is_allowed():
     ]:
         done = launch(module, *arguments)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_clone_in_the_working_directory_does_not_hide_the_package(tmp_path):
+    (tmp_path / "fvdm/nbs").mkdir(parents=True)  # as after `git clone`, one folder above it
+    shown = subprocess.run(
+        [sys.executable, "-c", "import fvdm; print(fvdm.__file__)"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert shown.stdout.strip().endswith("__init__.py"), shown.stdout + shown.stderr
