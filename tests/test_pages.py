@@ -159,8 +159,8 @@ def check_command(words: list[str]) -> None:
         check_fvdm(rest[0], rest[1:])
     elif program in ("papermill", "make"):
         {"papermill": check_papermill, "make": check_make}[program](rest)
-    elif program == "python":
-        check_script(rest)
+    elif program == "python" or program.startswith("scripts/"):
+        check_script(rest if program == "python" else [program, *rest])
     else:
         assert program in OTHERS, f"{program}: neither checked nor is there a reason"
 
