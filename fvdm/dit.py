@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['WRAPPERS', 'ROUTE', 'AVERAGES', 'NETWORKS', 'COUNTERS', 'SIZES', 'sinusoid', 'position_tables', 'TimestepEmbedder',
-           'attend', 'Attention', 'modulate', 'Block', 'FinalLayer', 'check_input', 'check_values', 'canonical_key',
-           'inner_network', 'find_network', 'check_weights', 'resized_table', 'VideoDiT', 'create_model']
+           'needs_float32', 'attend', 'Attention', 'modulate', 'Block', 'FinalLayer', 'check_input', 'check_values',
+           'canonical_key', 'inner_network', 'find_network', 'check_weights', 'resized_table', 'VideoDiT',
+           'create_model']
 
 # %% ../nbs/02_dit.ipynb #02_dit-002
 import math
@@ -57,13 +58,18 @@ class TimestepEmbedder(nn.Module):
         return self.mlp(torch.cat([cos, sin], -1).to(self.mlp[0].weight.dtype))  # (..., D)
 
 # %% ../nbs/02_dit.ipynb #02_dit-008
+def needs_float32(q: Tensor) -> bool:
+    "Whether attention over half-precision queries is computed in float32: where a gradient is wanted, and on a CPU."
+    return q.dtype != torch.float32 and (q.device.type == "cpu" or torch.is_grad_enabled())
+
+
 def attend(
     q: Tensor,  # (..., L, d), as are k and v
     k: Tensor,
     v: Tensor,
 ) -> Tensor:  # (..., L, d)
-    "Attention; in float32 where a gradient is wanted, and on a CPU."
-    if q.dtype == torch.float32 or q.device.type != "cpu" and not torch.is_grad_enabled():
+    "Attention, in float32 where it must be."
+    if not needs_float32(q):
         return scaled_dot_product_attention(q, k, v)
     with torch.autocast(q.device.type, enabled=False):
         return scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)

@@ -303,14 +303,12 @@ def memory(
     z: Tensor,  # (n, N, C, h, w) generated latents
     latents: Latents,  # that it was trained on
     held_out: Tensor,  # (k, N, C, h, w)
-) -> dict[str, float]:  # "mse_uniform_training", "nearest_training"
+) -> dict[str, float]:  # "mse_uniform_training", "mse_vector_training", "nearest_training"
     "Error on clips trained on; distance to the nearest of them, over that of held-out clips."
     trained = latents.take(range(len(latents)))
     again = trained[torch.arange(len(held_out)) % len(trained)]  # as many as held out: the same timesteps and noise
-    return {
-        "mse_uniform_training": denoising_errors(net, again)["mse_uniform"],
-        "nearest_training": (nearest(z, trained).mean() / nearest(held_out, trained).mean()).item(),
-    }
+    errors = {f"{name}_training": error for name, error in denoising_errors(net, again).items()}
+    return errors | {"nearest_training": (nearest(z, trained).mean() / nearest(held_out, trained).mean()).item()}
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-draw-kept
 def draw_kept(
