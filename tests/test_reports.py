@@ -62,3 +62,11 @@ def test_reports_are_small():
     sizes = {f.relative_to(REPORTS).as_posix(): f.stat().st_size for f in kept if f not in made_again}
     assert sum(sizes.values()) < 12e6, f"{sum(sizes.values()) / 1e6:.1f} MB"
     assert not {f: s for f, s in sizes.items() if s > 1e6 and not f.endswith((".gif", ".webp", ".mp4"))}
+
+
+@pytest.mark.parametrize("name", ["ablation_p", "training_schemes"])  # runs that they show are committed
+def test_notebooks_do_without_clips_that_a_clone_does_not_have(name):
+    "Results are committed, their clips are not: `make reproduce` in a clone must get by with the numbers."
+    cells = json.loads((REPORTS.parent / f"nbs/{name}.ipynb").read_text())["cells"]
+    showing = [source for cell in cells if "load_samples(" in (source := "".join(cell["source"]))]
+    assert showing and all("except ValueError" in source for source in showing)
