@@ -143,15 +143,17 @@ def snapshot(
     net: nn.Module,  # as it is trained
     ema: nn.Module,  # the averaged network
     optimizer: torch.optim.Optimizer,
+    stepped: nn.Module | None = None,  # whose parameters the optimizer has; None: the network's
 ) -> dict[str, dict[str, Tensor]]:  # "model", "ema", "optimizer"; empty on all but the first of several devices
     "Copies of all tensors of a checkpoint, whole and on the CPU. All devices of a sharded run must ask."
     from torch.distributed.checkpoint import state_dict as dcp
 
     whole = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state = dcp.get_optimizer_state_dict(net, optimizer, options=whole).get("state", {}) if optimizer.state else {}
+    stepped = stepped or net
+    state = dcp.get_optimizer_state_dict(stepped, optimizer, options=whole)["state"] if optimizer.state else {}
     numbered = {
         f"{number}.{slot}": value
-        for number, name in enumerate(_trained(net))
+        for number, name in enumerate(_trained(stepped))
         for slot, value in state.get(name, {}).items()
         if isinstance(value, Tensor)  # Muon's flags follow from the shapes
     }

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STACKED', 'OWN', 'BATCH', 'CURVE', 'LOST', 'StackedLinear', 'StackedPatches', 'StackedEmbedding', 'stack', 'unstack',
-           'stacked_optimizer', 'clip_each', 'check_alike', 'Draws', 'Stack', 'step_together', 'begin_together',
+           'join', 'stacked_optimizer', 'clip_each', 'check_alike', 'Draws', 'Stack', 'step_together', 'begin_together',
            'keep_together', 'curves_of', 'NetworksLost', 'train_together']
 
 # %% ../../nbs/09h_together.ipynb #together-002
@@ -103,30 +103,52 @@ def unstack(
     return net
 
 # %% ../../nbs/09h_together.ipynb #together-optimizer
-def stacked_optimizer(config: Config, together: VideoDiT) -> torch.optim.Optimizer:
+def join(
+    parameters: list[nn.Parameter],  # (..., K) each
+) -> nn.ParameterList:  # (..., L * K), one for each shape that L of them have
+    "Parameters of one shape side by side; they and their gradients become views of the joined ones."
+    shapes, joined = {}, nn.ParameterList()
+    for p in parameters:
+        shapes.setdefault(p.shape, []).append(p)
+    for group in shapes.values():
+        first = torch.cat([p.detach().movedim(-1, 0) for p in group])  # in memory the networks come first
+        whole = nn.Parameter(first.movedim(0, -1))
+        whole.grad = torch.zeros_like(whole)
+        views = zip(group, whole.detach().chunk(len(group), -1), whole.grad.chunk(len(group), -1), strict=True)
+        for p, value, gradient in views:
+            p.data, p.grad = value, gradient
+        joined.append(whole)
+    return joined
+
+
+def stacked_optimizer(
+    config: Config,
+    joined: nn.ParameterList,  # of `join`
+) -> torch.optim.Optimizer:
     "As `build_optimizer`, for each network of a stack."
     if config.optimizer == "adamw":
-        return build_optimizer(config, together)
+        return build_optimizer(config, joined)
     patch_torchvision()
     from timm.optim import Muon
 
-    trained = [p for p in together.parameters() if p.requires_grad]
-    matrices = {"params": [p for p in trained if p.ndim == 3], "use_muon": True}
-    vectors = {"params": [p for p in trained if p.ndim == 2], "use_fallback": True}
+    matrices = {"params": [p for p in joined if p.ndim == 3], "use_muon": True}
+    vectors = {"params": [p for p in joined if p.ndim == 2], "use_fallback": True}
     batched = {"conv_mode": "batched", "normalize_spatial": False}
     return Muon([matrices, vectors], config.lr, weight_decay=0.0, nesterov=True, **batched)
 
 
 def clip_each(
-    parameters: list[Tensor],  # of a stack
+    joined: nn.ParameterList,  # of `join`
+    networks: int,  # K
     limit: float,  # largest norm; 0: nothing is clipped
 ) -> Tensor:  # (K,) norms before
     "Clip the gradient of each network of a stack."
-    gradients = [p.grad for p in parameters]
-    norms = torch.stack([g.square().flatten(0, -2).sum(0) for g in gradients]).sum(0).sqrt()
+    gradients = [p.grad for p in joined]
+    squares = [g.square().flatten(0, -2).sum(0).view(-1, networks).sum(0) for g in gradients]
+    norms = torch.stack(squares).sum(0).sqrt()
     if limit:
         scale = (limit / (norms + 1e-6)).clamp(max=1)  # as PyTorch's clip_grad_norm_
-        torch._foreach_mul_(gradients, [scale] * len(gradients))
+        torch._foreach_mul_(gradients, [scale.repeat(g.shape[-1] // networks) for g in gradients])
     return norms
 
 # %% ../../nbs/09h_together.ipynb #together-alike
@@ -183,7 +205,8 @@ class Stack:
     config: Config  # what they share
     net: VideoDiT  # from `stack`
     ema: nn.Module  # timm's ModelEmaV3; `ema.module` holds the averaged networks
-    optimizer: torch.optim.Optimizer
+    joined: nn.ParameterList  # the network's trained parameters, those of one shape side by side
+    optimizer: torch.optim.Optimizer  # of these
     device: torch.device
     precision: str  # "bf16" or "fp32"
     lost: Tensor  # (K,) bool: networks whose gradient was not finite
@@ -205,10 +228,9 @@ def step_together(
         found = losses(state.net, z, tau, noise, y, state.net.path, weighting=config.weighting)
     each = torch.stack([found[k].unflatten(0, (K, -1)).mean(1) for k in ("loss", "mse", "vb")])
     each[0].sum().backward()
-    trained = [p for p in state.net.parameters() if p.requires_grad]
-    norms = clip_each(trained, config.clip_grad if state.step >= config.clip_from else 0)
+    norms = clip_each(state.joined, K, config.clip_grad if state.step >= config.clip_from else 0)
     state.optimizer.step()
-    state.optimizer.zero_grad()
+    state.optimizer.zero_grad(set_to_none=False)
     state.step += 1
     state.ema.update(state.net, state.step)
     state.lost |= ~norms.isfinite()
@@ -231,14 +253,19 @@ def begin_together(
     net = stack(nets).to(accelerator.device)
     ema = ModelEmaV3(net, configs[0].ema, use_warmup=True)
     ema.module.eval().requires_grad_(False)
-    optimizer = stacked_optimizer(configs[0], net)
+    joined = join([p for p in net.parameters() if p.requires_grad])
+    optimizer = stacked_optimizer(configs[0], joined)
     precision = choose_precision(configs[0], accelerator, folder, metadata.get("precision"))
     lost = torch.zeros(len(configs), dtype=torch.bool, device=accelerator.device)
-    state = Stack(configs[0], net, ema, optimizer, accelerator.device, precision, lost)
+    state = Stack(configs[0], net, ema, joined, optimizer, accelerator.device, precision, lost)
     if saved:
         net.load_state_dict(saved["model"])
         ema.module.load_state_dict(saved["ema"])
-        restore_optimizer(net, optimizer, saved["optimizer"])
+        gradients = [p.grad for p in joined]
+        joined.zero_grad()  # PyTorch lays out an optimizer's state where there is no gradient yet
+        restore_optimizer(joined, optimizer, saved["optimizer"])
+        for p, gradient in zip(joined, gradients, strict=True):
+            p.grad = gradient
         for p, slots in optimizer.state.items():  # in memory as the weights: sums are taken in the same order
             laid = {k: torch.empty_like(p).copy_(v) for k, v in slots.items() if getattr(v, "shape", None) == p.shape}
             slots.update(laid)
@@ -256,7 +283,7 @@ def keep_together(
     "Write a checkpoint in the background."
     saver.wait()
     steps, rows = [step for step, _ in state.rows], [row.cpu() for _, row in state.rows]
-    tensors = snapshot(state.net, state.ema.module, state.optimizer)
+    tensors = snapshot(state.net, state.ema.module, state.optimizer, state.joined)
     tensors["log"] = {"rows": torch.stack(rows) if rows else torch.zeros(0), "lost": state.lost.cpu()}
     about = {"precision": state.precision, "configs": [asdict(c) for c in configs]}
     saver.save(tensors, {"step": state.step, "seconds": state.clock.total(), "row_steps": steps, **about})
@@ -292,6 +319,7 @@ def train_together(
     save_every: int = 1000,  # steps between checkpoints
     log_every: int = 20,  # steps between rows of the curves
     workers: int = 0,  # processes that draw ahead
+    compile: bool = False,  # `torch.compile` the blocks: a minute at the start, then faster
     progress: bool = True,  # show a bar
 ) -> Stack:
     """Train networks at once on one device, each as `train` would; `unstack(stack.ema.module, k)` is one of them.
@@ -306,6 +334,8 @@ def train_together(
             stack.enter_context(run_lock(Path(folder)))
             saver = stack.enter_context(closing(Saver(Path(folder), 1, lambda *_: None)))
         state = begin_together(configs, nets, folder and Path(folder))
+        if compile:
+            state.net.compile()
         drawn, seen = Draws(configs, latents, nets, state.step), []
         how = {"num_workers": workers, "prefetch_factor": 4 if workers else None}
         loader = DataLoader(drawn, batch_size=None, pin_memory=state.device.type == "cuda", **how)
