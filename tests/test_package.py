@@ -215,7 +215,7 @@ def test_settings_keep_cell_tags():
     assert "tags" in settings["DEFAULT"]["allowed_cell_metadata_keys"].split()
 
 
-FOR_READERS = {"quickstart", "playground", "study"}  # neither lessons of the library nor reproductions
+FOR_READERS = {"quickstart", "playground"}  # neither lessons of the library nor reproductions
 REPRODUCTIONS = sorted(f for f in (ROOT / "nbs").glob("[a-z]*.ipynb") if f.stem not in FOR_READERS)
 
 
