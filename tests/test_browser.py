@@ -3,6 +3,7 @@
 Needs chromium and chromedriver (Debian: chromium, chromium-driver), selenium and voila; without them it is skipped.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -104,3 +105,47 @@ def test_the_playground_is_a_page(voila, browser):
     play(browser)
     wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, f"{wide} pixels wider than the window"
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebooks")
+    shutil.copy(ROOT / "nbs/playground.ipynb", folder)
+    settings = (
+        "--allow-root",
+        f"--ServerApp.root_dir={folder}",
+        "--IdentityProvider.token=",
+        "--expose-app-in-browser",
+    )
+    for address in serve("jupyterlab", *settings):
+        yield address, folder / "playground.ipynb"
+
+
+def without_kernel(notebook: dict) -> list[dict]:
+    "The cells, without what JupyterLab notes in memory as soon as a kernel runs."
+    cells = []
+    for cell in notebook["cells"]:
+        metadata = {k: v for k, v in cell["metadata"].items() if k != "trusted"}
+        cells.append([cell["id"], cell["cell_type"], "".join(cell["source"]), metadata])
+    return cells
+
+
+def ask(browser, script: str):
+    "What JupyterLab answers."
+    return browser.execute_script(f"const app = window.jupyterapp; return {script}")
+
+
+def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
+    "As people have it: opened, all cells run, a widget moved; opening it changes no cell, and nothing on disk."
+    address, notebook = jupyterlab
+    browser.get(f"{address}/lab/tree/{notebook.name}?reset")
+    patience = WebDriverWait(browser, PATIENCE)
+    patience.until(lambda b: ask(b, "app?.shell.currentWidget?.context?.isReady"))
+    patience.until(lambda b: ask(b, "app.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"))
+    opened = ask(browser, "app.shell.currentWidget.context.model.toJSON()")
+    assert without_kernel(opened) == without_kernel(json.loads(notebook.read_text()))
+    ask(browser, "void app.commands.execute('notebook:run-all-cells')")
+    play(browser)
+    loud = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "[data-mime-type='application/vnd.jupyter.stderr']")]
+    assert not loud, loud
+    assert notebook.read_bytes() == (ROOT / "nbs/playground.ipynb").read_bytes()

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..data import Latents
 from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
-from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash
+from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash, trained_as
 from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
 from ..networks import load_network
 from ..runtime import default_device
@@ -229,7 +229,7 @@ def evaluate(
 def result_of(
     run: Run,
     prepared: Prepared,
-    training: dict,  # from `train_run`, or empty
+    training: dict,  # from `train_run` or `trained_as`
     points: list[dict],  # from `evaluate`
 ) -> dict:
     "A run's result as it is kept: what decides it, what was measured, what computed it."
@@ -280,7 +280,7 @@ def execute_run(
             return kept
         if fresh:
             _clear(folder)
-        training = {} if run.network else train_run(run, prepared, folder, budget, around)
+        training = trained_as(run.network) if run.network else train_run(run, prepared, folder, budget, around)
         if training is None:
             return None
         points, samples = evaluate(run, prepared, folder)

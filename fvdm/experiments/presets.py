@@ -41,6 +41,7 @@ class ExperimentPreset:
     schedules_of: str  # "shipped" or "trained"
     steps: dict[str, int]  # experiment -> training steps, where they are not the training preset's
     table1: str  # the training preset of Table 1
+    pairs: bool = False  # Table 1 and Fig. 4 measure the pairs of networks that ship, in place of training
 
 # %% ../../nbs/12b_presets.ipynb #presets-table
 FEW_P, ALL_P = (0.0, 0.2, 1.0), (0.0, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0)
@@ -53,10 +54,10 @@ SHORTER = {"table1": 150, "ablation_scale": 200}
 
 # fmt: off
 #         points clips real ddim held tasks cfg store       p      models  data    schedules  steps    Table 1
-#                                 out                                              of                  as
+#                                 out                                              of                  as   pairs
 _TABLE = {
     "smoke":   (1,   80,   80,  2,   8,  1, 1.0, "as given", FEW_P, TINY,   TWO,    "shipped", {},      "smoke"),
-    "quick":   (1,  128,  256, 20,  64,  8, 1.0, "as given", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick"),
+    "quick":   (1,  128,  256, 20,  64,  8, 1.0, "as given", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick", True),
     "scratch": (2,  192,  512, 25,  64, 24, 1.0, "as given", ALL_P, SMALL,  OURS,   "trained", {},      "scratch"),
     "study":   (4, 1024, 2048, 50, 512, 64, 1.0, "as given", ALL_P, MEDIUM, OURS,   "trained", {},      "study"),
     "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, "jpeg75",   ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),

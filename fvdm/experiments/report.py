@@ -157,6 +157,7 @@ def in_words(
     "What runs are, in words."
     c, m = runs[-1].config, runs[-1].measurement
     trained = [run.config for run in runs if not run.network]
+    networks = ", ".join(dict.fromkeys(run.network for run in runs if run.network))
     times = "once" if m.points == 1 else f"{m.points} times"
     scalar = " (trained with p = 0)" if str(c.init).endswith("-scalar") else ""
     start = f"the shipped network '{c.init}'{scalar}" if c.init else "from scratch"
@@ -164,11 +165,14 @@ def in_words(
     variants = {"variants, p": ", ".join(f"{p:g}" for p in sorted({t.p for t in trained}))}
     if any(t.timesteps for t in trained):
         variants = {"variants, τ": "; ".join(dict.fromkeys(t.variant for t in trained))}
+    training = "before: the networks' cards say how"
+    if trained:
+        training = f"{c.steps} steps of {c.batch} clips, lr {c.lr:g}, EMA {c.ema}"
     return {
         **variants,
         "seeds": ", ".join(str(s) for s in sorted({t.seed for t in trained})),
-        "network": ", ".join(dict.fromkeys(t.model for t in trained)) or runs[-1].network,
-        "training": f"{c.steps} steps of {c.batch} clips, lr {c.lr:g}, EMA {c.ema}" if trained else "",
+        "network": ", ".join(dict.fromkeys(t.model for t in trained)) or networks,
+        "training": training,
         "start": start if trained else "",
         "data": f"{c.clips} clips of {clip}, from {', '.join(dict.fromkeys(r.config.dataset for r in runs))}",
         "codec": tools.codec.name,

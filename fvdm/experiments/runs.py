@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LATER', 'SCHEMA', 'TRAINING_CODE', 'DATA_FIELDS', 'Tools', 'load_tools', 'home', 'code_of', 'code_hash', 'decisive',
-           'record_hash', 'weights_hash', 'Run', 'shipped_start', 'training_config', 'runs_of_dataset', 'grid']
+           'record_hash', 'weights_hash', 'card_of', 'trained_as', 'Run', 'shipped_start', 'pair_of',
+           'worlds_with_pairs', 'training_config', 'runs_of_dataset', 'grid']
 
 # %% ../../nbs/12c_runs.ipynb #runs-002
 import ast
@@ -16,14 +17,17 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import torch
+
 import fvdm
 from ..arguments import shown
 from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
+from ..dit import VideoDiT
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
 from ..files import sha256, short_name
 from ..metrics import Detector, load_detector
-from ..networks import network_folder
+from ..networks import network_folder, shipped_networks
 from ..runtime import default_device
 from ..training import Config, preset
 from ..worlds import WORLDS
@@ -116,6 +120,24 @@ def weights_hash(
     "Twelve characters that change with a network's weights. Raises ValueError when there is none of that name."
     return sha256(network_folder(network) / "model.safetensors")[:12]
 
+# %% ../../nbs/12c_runs.ipynb #runs-trained-as
+def card_of(
+    network: str,  # a shipped network or a folder
+) -> dict:
+    "What a network's config.json holds. Raises ValueError when there is no such network."
+    return json.loads((network_folder(network) / "config.json").read_text())
+
+
+def trained_as(
+    network: str,  # a shipped network or a folder
+) -> dict:  # "parameters", and where the card has it "config" (of the training), "seconds", "precision"
+    "What a result says of a network that was trained elsewhere."
+    card = card_of(network)
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in VideoDiT(**card["network"]).parameters())
+    known = {k: card[k] for k in ("config", "seconds", "precision") if k in card}
+    return {"parameters": parameters, **known}
+
 # %% ../../nbs/12c_runs.ipynb #runs-013
 SCHEMA = 2  # of a run's record: all fields, under the names of `Config` and `Measurement`
 TRAINING_CODE = ("vtv", "sde", "dit", "objective", "runtime", "networks", "codecs", "worlds", "data", "training")
@@ -184,8 +206,22 @@ def shipped_start(
     if dataset not in WORLDS:
         raise ValueError(f"dataset is {dataset!r}, but only worlds have networks that ship: {', '.join(WORLDS)}")
     name = f"{dataset}-ptss"
-    card = json.loads((network_folder(name) / "config.json").read_text())
+    card = card_of(name)
     return {"init": name, "model": card["config"]["model"], "labels": bool(card["classes"])}
+
+# %% ../../nbs/12c_runs.ipynb #runs-pair
+def pair_of(
+    dataset: str,
+    variants: list[dict],  # as in `grid`
+) -> list[str]:  # a network for each variant; none, if one of them does not ship
+    "The shipped networks that differ in p only."
+    names = [f"{dataset}-p{v['p']:g}" for v in variants if v.keys() == {"p"}]
+    return names if len(names) == len(variants) and set(names) <= set(shipped_networks()) else []
+
+
+def worlds_with_pairs() -> tuple[str, ...]:
+    "Worlds of which Latte and FVDM ship, trained alike."
+    return tuple(world for world in WORLDS if pair_of(world, [{"p": 0.0}, {"p": 0.2}]))
 
 # %% ../../nbs/12c_runs.ipynb #runs-016
 def training_config(
@@ -255,11 +291,14 @@ def grid(
         raise ValueError(f"experiment is {experiment!r}, but may be one of: {', '.join(EXPERIMENTS)}")
     check_preset(preset_name)
     what, chosen = EXPERIMENTS[experiment], EXPERIMENT_PRESETS[preset_name]
-    datasets = _choices("datasets", datasets, chosen.datasets[: what.datasets])
+    seeds = [int(s) for s in _choices("seeds", seeds, ())]
+    as_asked = steps or models or timesteps or network or seeds != [0]
+    ready = chosen.pairs and experiment == "table1" and not as_asked
+    usual = worlds_with_pairs() if ready else chosen.datasets[: what.datasets]
+    datasets = _choices("datasets", datasets, usual)
     schemes = _choices("timesteps", timesteps, what.timesteps) if timesteps or what.timesteps else []
     variants = [{"timesteps": text} for text in schemes]
     variants = variants or [{"p": float(p)} for p in _choices("p_values", p_values, what.p or chosen.p)]
-    seeds = [int(s) for s in _choices("seeds", seeds, ())]
     models = list(models or (chosen.models if what.sizes else (None,)))  # None: the training preset's
     if what.evaluation == "schedules" and chosen.schedules_of == "shipped" and not network:
         network = f"{datasets[0]}-ptss"
@@ -269,6 +308,8 @@ def grid(
         base = Run(preset_name, config, chosen.measurement, what.evaluation, **(tools.names if tools else {}))
         if network:
             runs.append(replace(base, network=network))
+        elif ready and (pair := pair_of(dataset, variants)):
+            runs += [replace(base, network=name, config=Config(**trained_as(name)["config"])) for name in pair]
         else:
             runs += runs_of_dataset(base, variants, models, seeds)
     return runs

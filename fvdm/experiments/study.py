@@ -13,7 +13,6 @@ from ..arguments import shown
 from .presets import Measurement
 from .runs import Run, Tools
 from ..training import Config, preset
-from ..worlds import WORLDS
 
 # %% ../../nbs/12j_study.ipynb #parts-base
 LARGER = {"model": "cpu-micro/2", "steps": 8000}

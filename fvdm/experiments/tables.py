@@ -36,17 +36,14 @@ def rows_of_point(
 # %% ../../nbs/12f_tables.ipynb #tables-points
 def _identity(result: dict) -> dict:
     "What sets a result apart from others of its experiment."
-    config = result["config"]
+    trained = result["training"].get("config", {}) if result["network"] else result["config"]
+    row = {"dataset": result["config"]["dataset"]}
     if result["network"]:
-        return {"dataset": config["dataset"], "network": result["network"], "seed": 0}
-    return {
-        "dataset": config["dataset"],
-        "model": config["model"],
-        "parameters": result["training"]["parameters"],
-        "p": config["p"],
-        "timesteps": config.get("timesteps", ""),
-        "seed": config["seed"],
-    }
+        row["network"] = result["network"]
+    if trained:
+        row |= {"model": trained["model"], "parameters": result["training"]["parameters"], "p": trained["p"]}
+        row["timesteps"] = trained.get("timesteps", "")
+    return row | {"seed": trained.get("seed", 0)}
 
 # %% ../../nbs/12f_tables.ipynb #points-table-def
 def points_table(
