@@ -541,7 +541,7 @@ class RunExperiment:
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
     models: tuple[str, ...] = ()  # networks, for instance cpu-mini/4 (none: the preset's)
     seeds: tuple[int, ...] = ()  # repeats (none: 0; of the study: as many as its parts have)
-    parts: tuple[str, ...] = ()  # of the study (none: all): pairs, faces, data, p, size, exposure, variance, steps
+    parts: tuple[str, ...] = ()  # of the study (none: all): faces, data, worlds, video, p, variance, size ...
     steps: int | None = None  # training steps (None: the preset's)
     network: str | None = None  # measure this trained network (a shipped one or a folder) instead of training
     codec: str = "tiny"  # "tiny", a folder with an AutoencoderKL or a hub name

@@ -43,14 +43,16 @@ PARTS: dict[str, tuple[tuple[str, ...], list[dict], int]] = {  # data sets, arms
 
 def study_runs(
     tools: Tools | None = None,  # None: their names stay empty (to look)
-    parts: Iterable[str] | None = None,  # of PARTS; None: all
+    parts: Iterable[str] | None = None,  # of PARTS; None: all that have data sets
     datasets: Iterable[str] | None = None,  # in place of the parts': worlds, or "ucf101=FOLDER"
     seeds: Iterable[int] | None = None,  # in place of the parts' first ones
 ) -> list[Run]:  # each once, though parts share some
-    "The runs of the study, seed by seed, so that what is done first is whole. Raises ValueError for an unknown part."
-    parts = list(PARTS if parts is None else parts)
+    "The runs of the study, seed by seed, so that what is done first is whole. Raises ValueError for an unfit part."
+    parts = [name for name, (own, *_) in PARTS.items() if own or datasets] if parts is None else list(parts)
     if bad := [name for name in parts if name not in PARTS]:
         raise ValueError(f"parts has {shown(bad[0])}, but may have: {', '.join(PARTS)}")
+    if without := [name for name in parts if not PARTS[name][0] and not datasets]:
+        raise ValueError(f"datasets is None, but {without[0]!r} has none of its own: where videos are, ucf101=FOLDER")
     found = {}
     for name in parts:
         own, arms, several = PARTS[name]
