@@ -746,10 +746,9 @@ class Verb:
             if not 0.01 <= self.fps <= 1000:
                 raise ValueError(f"fps is {self.fps}, but may be 0.01 to 1000")
             check_fps(self.fps, self.out.suffix)
-        if self.scale is not None and self.scale < 1:
-            raise ValueError(f"scale is {self.scale}, but must be at least 1")
-        if getattr(self, "frames", None) is not None and self.frames < 1:
-            raise ValueError(f"frames is {self.frames}, but must be at least 1")
+        for name in ("scale", "frames", "clip_frames"):
+            if (asked := getattr(self, name, None)) is not None and asked < 1:
+                raise ValueError(f"{name} is {asked}, but must be at least 1")
         sampling(**vars(self.sampling))
         pipe = Pipeline.from_pretrained(self.network, self.codec, self.device, self.compile, **self.shape())
         frames = getattr(self, "frames", None) or pipe.frames

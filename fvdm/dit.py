@@ -378,14 +378,14 @@ SIZES = {  # hidden, depth, heads
 
 @checked()
 def create_model(
-    name: str,  # a size in `SIZES`, a slash, and the patch's edge: "FVDM-B/2"
+    model: str,  # a size in `SIZES`, a slash, and the patch's edge: "FVDM-B/2"
     **config,  # the other arguments of `VideoDiT`
 ) -> VideoDiT:  # freshly initialized
-    "A network of a named size. Raises ValueError for a name that does not exist."
-    size, _, patch = name.partition("/")
+    "A network of a named size. Raises ValueError for one that does not exist."
+    size, _, patch = model.partition("/")
     if size not in SIZES or not patch.isdigit() or not int(patch):
         sizes = ", ".join(SIZES)
         allowed = f"SIZE/PATCH, where SIZE is one of {sizes} and PATCH the edge of a patch, for instance FVDM-B/2"
-        raise ValueError(f"name is {name!r}, but may be {allowed}")
+        raise ValueError(f"model is {model!r}, but may be {allowed}")
     hidden, depth, heads = SIZES[size]
     return VideoDiT(**dict(hidden_size=hidden, depth=depth, num_heads=heads, patch_size=int(patch)) | config)

@@ -154,7 +154,7 @@ def functions() -> dict:
         "Schedule": (Schedule, dict(T=1000, beta_min=0.1, beta_max=20.0)),
         "create_model": (
             dit.create_model,
-            dict(name="cpu-nano/4", in_channels=4, input_size=8, num_frames=4, num_classes=3, learn_sigma=True),
+            dict(model="cpu-nano/4", in_channels=4, input_size=8, num_frames=4, num_classes=3, learn_sigma=True),
         ),
         "VideoDiT": (
             dit.VideoDiT,
