@@ -166,6 +166,7 @@ def in_words(
     if any(t.timesteps for t in trained):
         variants = {"variants, τ": "; ".join(dict.fromkeys(t.variant for t in trained))}
     training = "before: the networks' cards say how"
+    clips = f"{c.clips} clips of" if trained else "clips of"
     if trained:
         training = f"{c.steps} steps of {c.batch} clips, lr {c.lr:g}, EMA {c.ema}"
     return {
@@ -174,7 +175,7 @@ def in_words(
         "network": ", ".join(dict.fromkeys(t.model for t in trained)) or networks,
         "training": training,
         "start": start if trained else "",
-        "data": f"{c.clips} clips of {clip}, from {', '.join(dict.fromkeys(r.config.dataset for r in runs))}",
+        "data": f"{clips} {clip}, from {', '.join(dict.fromkeys(r.config.dataset for r in runs))}",
         "codec": tools.codec.name,
         "measured": f"{times}: {m.clips} clips by DDIM-{m.ddim} against {m.real} real ones; "
         f"denoising on {m.held_out} {held_out_clips(c)}",

@@ -309,7 +309,8 @@ def grid(
         if network:
             runs.append(replace(base, network=network))
         elif ready and (pair := pair_of(dataset, variants)):
-            runs += [replace(base, network=name, config=Config(**trained_as(name)["config"])) for name in pair]
+            cards = [trained_as(name)["config"] | {"clips": config.clips} for name in pair]  # measured on fewer clips
+            runs += [replace(base, network=n, config=Config(**card)) for n, card in zip(pair, cards, strict=True)]
         else:
             runs += runs_of_dataset(base, variants, models, seeds)
     return runs
