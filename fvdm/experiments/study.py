@@ -29,8 +29,8 @@ def crossed(arms: Iterable[dict], others: Iterable[dict]) -> list[dict]:
 
 WORLDS_DRAWN = {"steps": 20000}  # what sky and actions take with the paper's loss
 PARTS: dict[str, tuple[tuple[str, ...], list[dict], int]] = {  # data sets, arms, seeds
-    "faces": (("faces",), list(PAIR), 8),  # the first primary contrast: p at 4,000 clips
-    "data": (("faces",), crossed(PAIR, [{"clips": 64}, {"clips": 512}]), 8),  # the second: p by data (H1)
+    "faces": (("faces",), list(PAIR), 12),  # the first primary contrast: p at 4,000 clips
+    "data": (("faces",), crossed(PAIR, [{"clips": 64}, {"clips": 512}]), 12),  # the second: p by data (H1)
     "worlds": (("figures", "sky", "actions"), crossed(PAIR, [WORLDS_DRAWN]), 3),  # Table 1, with faces
     "video": ((), crossed(PAIR, [{"clips": 1000}]), 3),  # real video: datasets says where it is
     "p": (("faces",), [{"p": p} for p in (0.05, 0.1, 0.5, 1.0)], 3),
