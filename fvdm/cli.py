@@ -559,21 +559,33 @@ class RunExperiment:
         names = (self.codec, self.detector, self.weights, self.sha256, self.posterior)
         tools = experiments.load_tools(*names)
         runs = self._runs(tools)
+        self._check_together()
         if self.launch.launcher != "none":
             return self._as_jobs(experiments.run_tasks(runs, names))
         if self.launch.watch:
             raise ValueError("--watch shows the jobs of a launcher: add --launcher local, or slurm")
         if not self.list:
             if self.together != 1:
-                self._train_together(runs, tools)
+                experiments.train_runs(runs, tools, self.together)
             for result in experiments.run_experiment(runs, tools, budget=self.budget, fresh=self.fresh):
                 print(_one_line(result, tools.detector.label))
         folder = experiments.home() / "reports/results"
+        kept = {run.name for run in runs if (folder / f"{run.name}.json").exists()}
         for run in runs:
-            kept = (folder / f"{run.name}.json").exists()
-            if self.list or not kept:
-                print(f"{run.name}: {'kept' if kept else 'to be computed'}")
+            if self.list or run.name not in kept:
+                print(f"{run.name}: {'kept' if run.name in kept else 'to be computed'}{self._apart(run)}")
+        if self.list:
+            print(f"{len(kept)} of {len(runs)} runs are kept")
         return 0
+
+    def _apart(self, run) -> str:
+        "What a run of the study differs in from the others of its name."
+        if self.experiment != "study":
+            return ""
+        names = ("clips", "steps", "weighting", "per")
+        own = {name: getattr(run.config, name) for name in names}
+        apart = [f"{name} {v}" for name, v in own.items() if v != getattr(experiments.BASE, name)]
+        return f" ({', '.join(apart)})" if apart else ""
 
     def _runs(self, tools) -> list:
         if self.experiment == "study":
@@ -581,19 +593,21 @@ class RunExperiment:
             if given or self.preset != "quick":
                 raise ValueError(f"--{(given or ['preset'])[0]} is given, but the study has its own")
             return experiments.study_runs(tools, self.parts or None, self.datasets or None, self.seeds or None)
+        if self.experiment not in experiments.EXPERIMENTS:
+            known = ", ".join((*experiments.EXPERIMENTS, "study"))
+            raise ValueError(f"experiment is {self.experiment!r}, but may be one of: {known}")
         if self.parts:
             raise ValueError(f"--parts are the study's, and experiment is {self.experiment!r}")
         seeds = self.seeds or (0,)
         chosen = (self.datasets or None, self.p or None, self.models or None, seeds, self.steps, self.network)
         return experiments.grid(self.experiment, self.preset, *chosen, tools)
 
-    def _train_together(self, runs: list, tools) -> None:
+    def _check_together(self) -> None:
         if self.together < 1:
             raise ValueError(f"together is {self.together}, but must be at least 1")
-        if self.fresh or self.budget is not None:
+        if self.together != 1 and (self.fresh or self.budget is not None):
             name = "fresh" if self.fresh else "budget"
             raise ValueError(f"--{name} is for networks trained one after another, not for --together {self.together}")
-        experiments.train_runs(runs, tools, self.together)
 
     def _as_jobs(self, tasks: list) -> int:
         if self.fresh or self.budget is not None or self.together != 1:

@@ -21,6 +21,7 @@ from fvdm.experiments.cluster import (
     watch,
 )
 from fvdm.experiments.comparison import (
+    DRAWS,
     Comparison,
     dunnett,
     equivalence_p,
@@ -83,7 +84,7 @@ from fvdm.experiments.report import (
     settings,
 )
 from .runs import Run, Tools, code_hash, grid, home, load_tools, training_config
-from .study import PARTS, study_runs
+from .study import BASE, PARTS, study_runs
 from fvdm.experiments.tables import (
     compare,
     error_bars,
@@ -102,7 +103,7 @@ from fvdm.experiments.tables import (
 # %% ../../nbs/12_experiments.ipynb #experiments-001
 # fmt: off
 __all__ = [
-    "COMPLETIONS", "Comparison", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS", "Experiment",
+    "BASE", "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS", "Experiment",
     "ExperimentPreset", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS", "Measurement", "PAPER",
     "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run", "RunTask", "SCALAR_METHODS",
     "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS", "animate_reference", "check_batch",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Around', 'thinned', 'learning_curve', 'undisturbed', 'save_interval', 'fit', 'keep_trained', 'train_run', 'alike',
            'train_group', 'train_runs', 'network_at', 'drawn_folder', 'evaluate', 'result_of', 'execute_run',
-           'DataSets', 'data_sets', 'run_experiment', 'load_samples']
+           'DataSets', 'data_sets', 'warn_of_other_data', 'run_experiment', 'load_samples']
 
 # %% ../../nbs/12e_execute.ipynb #execute-002
 import csv
@@ -16,7 +16,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..data import Latents
+from ..data import Latents, open_dataset
 from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
 from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash, trained_as
 from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
 from ..networks import load_network
 from ..runtime import default_device
 from ..training import build, encode_dataset, list_checkpoints, train
+from ..training.config import data_name
 from ..training.together import OWN, NetworksLost, curves_of, train_together, unstack
 
 # %% ../../nbs/12e_execute.ipynb #12_experim-029
@@ -179,8 +180,11 @@ def train_runs(
         workers = min(8, (os.cpu_count() or 2) // 2) if default_device() == "cuda" else 0
     wanted = [run for run in runs if not (results / f"{run.name}.json").exists()]
     for group in alike([r for r in wanted if not (root / "runs" / r.training / "trained.json").exists()], most):
-        with suppress(RunLocked):
+        try:
             train_group(group, tools, root, workers)
+        except RunLocked as error:
+            others = f"{len(group)} networks that would be trained together are left to be trained one by one"
+            warnings.warn(f"{error}: {others}", stacklevel=2)
 
 # %% ../../nbs/12e_execute.ipynb #execute-007
 def network_at(
@@ -316,6 +320,17 @@ def data_sets(
     return DataSets(load_tools(*tools), cache)
 
 # %% ../../nbs/12e_execute.ipynb #execute-experiment
+def warn_of_other_data(run: Run, kept: dict) -> None:
+    "Of a user's folder a result's name holds the last part only: say so where its files are not those of the result."
+    c = run.config
+    if not c.data_path or not Path(c.data_path).is_dir():
+        return  # a world; or a result without its videos, as in a clone
+    here = data_name(c, open_dataset(c.dataset, c.data_path, c.frames, c.interval, c.size, 0, True))
+    if not kept["latents"].startswith(f"{here}-"):
+        asked = "fresh=True (--fresh) computes again"
+        warnings.warn(f"{run.name} is kept, but of other files than {c.data_path} holds now: {asked}", stacklevel=3)
+
+
 def run_experiment(
     runs: list[Run],  # of any data sets
     tools: Tools,  # the same that the runs name
@@ -344,6 +359,8 @@ def run_experiment(
                 continue
             if result:
                 done[run.name] = result
+                if kept:
+                    warn_of_other_data(run, result)
             bar.update()
     return [done[run.name] for run in runs if run.name in done]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LATER', 'SCHEMA', 'TRAINING_CODE', 'DATA_FIELDS', 'Tools', 'load_tools', 'home', 'code_of', 'code_hash', 'decisive',
            'record_hash', 'weights_hash', 'card_of', 'trained_as', 'Run', 'shipped_start', 'pair_of',
-           'worlds_with_pairs', 'training_config', 'runs_of_dataset', 'grid']
+           'worlds_with_pairs', 'check_dataset', 'training_config', 'runs_of_dataset', 'grid']
 
 # %% ../../nbs/12c_runs.ipynb #runs-002
 import ast
@@ -224,6 +224,18 @@ def worlds_with_pairs() -> tuple[str, ...]:
     return tuple(world for world in WORLDS if pair_of(world, [{"p": 0.0}, {"p": 0.2}]))
 
 # %% ../../nbs/12c_runs.ipynb #runs-016
+def check_dataset(
+    dataset: str,
+    here: bool = False,  # a layout's folder must be given
+) -> tuple[str, str | None]:  # name; folder
+    "A data set as it is asked for. Raises ValueError for what is no world and no layout with its folder."
+    name, _, path = dataset.partition("=")
+    if name in WORLDS and not path or name in LAYOUTS and (path or not here):
+        return name, path or None
+    layouts = f"a layout with its folder ({', '.join(f'{layout}=FOLDER' for layout in LAYOUTS)})"
+    raise ValueError(f"datasets has {shown(dataset)}, but may have a world ({', '.join(WORLDS)}) or {layouts}")
+
+
 def training_config(
     experiment: str,  # a name in EXPERIMENTS
     preset_name: str,  # a name in EXPERIMENT_PRESETS
@@ -233,12 +245,9 @@ def training_config(
     "The training that an experiment's variants share. Raises ValueError as `Config` does."
     chosen = EXPERIMENT_PRESETS[preset_name]
     training = chosen.table1 if experiment == "table1" else preset_name
-    name, _, path = dataset.partition("=")
-    if name not in (*WORLDS, *LAYOUTS):
-        layouts = f"a layout with its folder ({', '.join(f'{layout}=FOLDER' for layout in LAYOUTS)})"
-        raise ValueError(f"datasets has {shown(dataset)}, but may have a world ({', '.join(WORLDS)}) or {layouts}")
+    name, path = check_dataset(dataset)
     steps = steps or chosen.steps.get(experiment)
-    config = preset(training, dataset=name, data_path=path or None, steps=steps)
+    config = preset(training, dataset=name, data_path=path, steps=steps)
     what = EXPERIMENTS[experiment]
     if what.sizes:
         config = replace(config, init=None)  # the shipped networks have one size
@@ -268,7 +277,7 @@ def runs_of_dataset(
 # %% ../../nbs/12c_runs.ipynb #runs-grid
 def _choices(name: str, values: Iterable | None, default: Iterable) -> list:
     "The values, or the default where they are None. Raises ValueError where there are none."
-    chosen = list(default if values is None else values)
+    chosen = list(dict.fromkeys(default if values is None else values))  # each once
     if not chosen:
         raise ValueError(f"{name} must not be empty")
     return chosen

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..arguments import shown
 from .presets import Measurement
-from .runs import Run, Tools
+from .runs import Run, Tools, check_dataset
 from ..training import Config, preset
 
 # %% ../../nbs/12j_study.ipynb #parts-base
@@ -41,6 +41,13 @@ PARTS: dict[str, tuple[tuple[str, ...], list[dict], int]] = {  # data sets, arms
 }
 
 
+def _listed(name: str, given: Iterable) -> list:
+    "What is given, each once. Raises ValueError for nothing, or a text in place of several."
+    if isinstance(given, str) or not (values := list(dict.fromkeys(given))):
+        raise ValueError(f"{name} is {shown(given)}, but must be one or more, in a list")
+    return values
+
+
 def study_runs(
     tools: Tools | None = None,  # None: their names stay empty (to look)
     parts: Iterable[str] | None = None,  # of PARTS; None: all that have data sets
@@ -48,7 +55,9 @@ def study_runs(
     seeds: Iterable[int] | None = None,  # in place of the parts' first ones
 ) -> list[Run]:  # each once, though parts share some
     "The runs of the study, seed by seed, so that what is done first is whole. Raises ValueError for an unfit part."
-    parts = [name for name, (own, *_) in PARTS.items() if own or datasets] if parts is None else list(parts)
+    chosen = {"seeds": seeds, "datasets": datasets}
+    seeds, datasets = (None if given is None else _listed(name, given) for name, given in chosen.items())
+    parts = [name for name, (own, *_) in PARTS.items() if own or datasets] if parts is None else _listed("parts", parts)
     if bad := [name for name in parts if name not in PARTS]:
         raise ValueError(f"parts has {shown(bad[0])}, but may have: {', '.join(PARTS)}")
     if without := [name for name in parts if not PARTS[name][0] and not datasets]:
@@ -58,9 +67,9 @@ def study_runs(
         own, arms, several = PARTS[name]
         for seed in range(several) if seeds is None else seeds:
             for dataset in own if datasets is None else datasets:
-                kind, _, folder = dataset.partition("=")
+                kind, folder = check_dataset(dataset, here=True)
                 for arm in arms:
-                    config = replace(BASE, dataset=kind, data_path=folder or None, seed=seed, **arm)
+                    config = replace(BASE, dataset=kind, data_path=folder, seed=seed, **arm)
                     run = Run("scratch", config, MEASURED, **(tools.names if tools else {}))
                     found[run.name] = run
     return list(found.values())

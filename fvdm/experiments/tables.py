@@ -64,8 +64,8 @@ def points_table(
 
 
 def last_step(table):  # from `points_table`; -> DataFrame
-    "The rows of the last checkpoint."
-    return table[table.step == table.step.max()]
+    "The rows of each data set's last checkpoint."
+    return table[table.step == table.groupby("dataset").step.transform("max")]
 
 # %% ../../nbs/12f_tables.ipynb #tables-plus
 def plus_minus(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DTYPES', 'LIMITS', 'PRESETS', 'Config', 'check_backbone', 'check_config', 'preset', 'config_diff', 'latents_folder',
-           'encode_dataset']
+           'data_name', 'encode_dataset']
 
 # %% ../../nbs/09a_config.ipynb #config-002
 import contextlib
@@ -212,6 +212,15 @@ def latents_folder(
     return other / name
 
 
+def data_name(
+    config: Config,
+    data,  # from `open_dataset`
+) -> str:
+    "What clips are named after: data set, folder, how many videos, and a hash that changes when a file does."
+    where = f"-{short_name(Path(config.data_path).resolve().name)}-{len(data)}videos" if config.data_path else ""
+    return f"{config.dataset}{where}-{data.fingerprint()}"
+
+
 def encode_dataset(
     config: Config,  # data set, clip rule, how many clips
     codec: Codec,  # pixels to latents
@@ -222,8 +231,7 @@ def encode_dataset(
     "Encode clips of a data set, or open them in the cache. Errors of the data are raised before anything is written."
     clips = clips or config.clips
     data = open_dataset(config.dataset, config.data_path, config.frames, config.interval, config.size, 0, train)
-    where = f"-{short_name(Path(config.data_path).resolve().name)}-{len(data)}videos" if config.data_path else ""
     rule = f"{clips}x{config.frames}f{config.interval}i{config.size}px"
     split = "train" if train else "heldout"
-    name = f"{config.dataset}{where}-{data.fingerprint()}-{split}-{rule}-{short_name(codec.name)}"
+    name = f"{data_name(config, data)}-{split}-{rule}-{short_name(codec.name)}"
     return encode(data, codec, clips, latents_folder(name, cache))

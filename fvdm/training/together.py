@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from ..arguments import check_whole
 from ..codecs import patch_torchvision
 from ..data import Latents
 from ..dit import VideoDiT
@@ -159,6 +160,8 @@ def check_alike(
     configs: Sequence[Config],
 ) -> None:
     "Raises ValueError that names what networks do not share and must, to be trained together."
+    if not configs:
+        raise ValueError("configs is empty, but must be one or more")
     first = asdict(configs[0])
     for other in map(asdict, configs):
         if differing := [k for k in first if k not in OWN and first[k] != other[k]]:
@@ -327,6 +330,10 @@ def train_together(
     Raises ValueError if they are not alike or do not fit their data; NetworksLost, at the end, that names those whose
     gradient was not finite."""
     check_alike(configs)
+    if len(latents) != len(configs):
+        raise ValueError(f"latents are {len(latents)}, but must be one for each of the {len(configs)} configs")
+    check_whole("save_every", save_every, 1)
+    check_whole("log_every", log_every, 1)
     nets = [build(*pair) for pair in zip(configs, latents, strict=True)]
     with ExitStack() as stack:
         saver = None
