@@ -150,7 +150,8 @@ def snapshot(
 
     whole = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
     stepped = stepped or net
-    state = dcp.get_optimizer_state_dict(stepped, optimizer, options=whole)["state"] if optimizer.state else {}
+    found = dcp.get_optimizer_state_dict(stepped, optimizer, options=whole) if optimizer.state else {}
+    state = found.get("state", {})  # empty on all but the first of several devices
     numbered = {
         f"{number}.{slot}": value
         for number, name in enumerate(_trained(stepped))
