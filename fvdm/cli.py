@@ -573,19 +573,11 @@ class RunExperiment:
         kept = {run.name for run in runs if (folder / f"{run.name}.json").exists()}
         for run in runs:
             if self.list or run.name not in kept:
-                print(f"{run.name}: {'kept' if run.name in kept else 'to be computed'}{self._apart(run)}")
+                apart = experiments.apart(run) if self.experiment == "study" else ""
+                print(f"{run.name}: {'kept' if run.name in kept else 'to be computed'}{apart and f' ({apart})'}")
         if self.list:
             print(f"{len(kept)} of {len(runs)} runs are kept")
         return 0
-
-    def _apart(self, run) -> str:
-        "What a run of the study differs in from the others of its name."
-        if self.experiment != "study":
-            return ""
-        names = ("clips", "steps", "weighting", "per")
-        own = {name: getattr(run.config, name) for name in names}
-        apart = [f"{name} {v}" for name, v in own.items() if v != getattr(experiments.BASE, name)]
-        return f" ({', '.join(apart)})" if apart else ""
 
     def _runs(self, tools) -> list:
         if self.experiment == "study":

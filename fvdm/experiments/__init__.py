@@ -84,7 +84,7 @@ from fvdm.experiments.report import (
     settings,
 )
 from .runs import Run, Tools, code_hash, grid, home, load_tools, training_config
-from .study import BASE, PARTS, study_runs
+from .study import PARTS, apart, study_runs
 from fvdm.experiments.tables import (
     compare,
     error_bars,
@@ -103,10 +103,10 @@ from fvdm.experiments.tables import (
 # %% ../../nbs/12_experiments.ipynb #experiments-001
 # fmt: off
 __all__ = [
-    "BASE", "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS", "Experiment",
+    "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS", "Experiment",
     "ExperimentPreset", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS", "Measurement", "PAPER",
     "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run", "RunTask", "SCALAR_METHODS",
-    "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS", "animate_reference", "check_batch",
+    "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS", "animate_reference", "apart", "check_batch",
     "check_parameters", "check_preset", "code_hash", "compare", "completions", "denoising_errors", "distances",
     "draw_clips", "dunnett", "encode_tasks", "equivalence_p", "error_bars", "every_use", "execute_report",
     "execute_run", "failures", "feature_tasks", "grid", "holm", "home", "kept_report", "last_step", "listed",

@@ -397,7 +397,7 @@ def standard(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]
     point = {
         **distances(z, prepared),
         **denoising_errors(net, prepared.held_out),
-        **({} if run.network else memory(net, z, prepared.latents, prepared.held_out)),  # it is told of what it saw
+        **({} if run.network else memory(net, z, prepared.latents, prepared.held_out)),  # what others saw is not known
         "animate_mse": (animated - target)[:, 1:].square().mean().item(),
     }
     return point, {"generated": z[:4], "animated": animated[:4], "target": target[:4]}

@@ -30,7 +30,7 @@ from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_h
 from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
 from ..networks import load_network
 from ..runtime import default_device
-from ..training import build, encode_dataset, list_checkpoints, train
+from ..training import Config, build, encode_dataset, list_checkpoints, train
 from ..training.config import data_name
 from ..training.together import OWN, NetworksLost, curves_of, train_together, unstack
 
@@ -320,15 +320,18 @@ def data_sets(
     return DataSets(load_tools(*tools), cache)
 
 # %% ../../nbs/12e_execute.ipynb #execute-experiment
-def warn_of_other_data(run: Run, kept: dict) -> None:
-    "Of a user's folder a result's name holds the last part only: say so where its files are not those of the result."
-    c = run.config
-    if not c.data_path or not Path(c.data_path).is_dir():
-        return  # a world; or a result without its videos, as in a clone
-    here = data_name(c, open_dataset(c.dataset, c.data_path, c.frames, c.interval, c.size, 0, True))
-    if not kept["latents"].startswith(f"{here}-"):
-        asked = "fresh=True (--fresh) computes again"
-        warnings.warn(f"{run.name} is kept, but of other files than {c.data_path} holds now: {asked}", stacklevel=3)
+def warn_of_other_data(
+    results: list[dict],  # kept ones
+    configs: list[Config],  # of their runs
+) -> None:
+    "A result's name holds the last part of a user's folder only: say so where other files lie there now."
+    folders = {config.data_path: (config, kept) for config, kept in zip(configs, results, strict=True)}
+    for path, (c, kept) in folders.items():
+        if path and Path(path).is_dir():  # not a world; not a clone that has the results without their videos
+            here = data_name(c, open_dataset(c.dataset, path, c.frames, c.interval, c.size, 0, True))
+            if not kept["latents"].startswith(f"{here}-"):
+                asked = "fresh=True (--fresh) computes again"
+                warnings.warn(f"{kept['name']} is kept, but of other files than {path} holds: {asked}", stacklevel=3)
 
 
 def run_experiment(
@@ -359,9 +362,9 @@ def run_experiment(
                 continue
             if result:
                 done[run.name] = result
-                if kept:
-                    warn_of_other_data(run, result)
             bar.update()
+    kept = [run for run in runs if run.name in done and done[run.name]["kept"]]
+    warn_of_other_data([done[run.name] for run in kept], [run.config for run in kept])
     return [done[run.name] for run in runs if run.name in done]
 
 # %% ../../nbs/12e_execute.ipynb #execute-017

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LATER', 'SCHEMA', 'TRAINING_CODE', 'DATA_FIELDS', 'Tools', 'load_tools', 'home', 'code_of', 'code_hash', 'decisive',
            'record_hash', 'weights_hash', 'card_of', 'trained_as', 'Run', 'shipped_start', 'pair_of',
-           'worlds_with_pairs', 'check_dataset', 'training_config', 'runs_of_dataset', 'grid']
+           'worlds_with_pairs', 'check_dataset', 'training_config', 'runs_of_dataset', 'choices', 'grid']
 
 # %% ../../nbs/12c_runs.ipynb #runs-002
 import ast
@@ -25,9 +25,9 @@ from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
 from ..dit import VideoDiT
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
-from ..files import sha256, short_name
+from ..files import read_json, sha256, short_name
 from ..metrics import Detector, load_detector
-from ..networks import network_folder, shipped_networks
+from ..networks import network_config, network_folder, shipped_networks
 from ..runtime import default_device
 from ..training import Config, preset
 from ..worlds import WORLDS
@@ -124,19 +124,18 @@ def weights_hash(
 def card_of(
     network: str,  # a shipped network or a folder
 ) -> dict:
-    "What a network's config.json holds. Raises ValueError when there is no such network."
-    return json.loads((network_folder(network) / "config.json").read_text())
+    "What a network's config.json holds. Raises ValueError when there is no such network, or none can be read."
+    return read_json(network_folder(network) / "config.json")
 
 
 def trained_as(
     network: str,  # a shipped network or a folder
 ) -> dict:  # "parameters", and where the card has it "config" (of the training), "seconds", "precision"
-    "What a result says of a network that was trained elsewhere."
-    card = card_of(network)
+    "What a result says of a network that was trained elsewhere. Raises ValueError as `card_of` does."
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in VideoDiT(**card["network"]).parameters())
-    known = {k: card[k] for k in ("config", "seconds", "precision") if k in card}
-    return {"parameters": parameters, **known}
+        parameters = sum(p.numel() for p in VideoDiT(**network_config(network_folder(network))).parameters())
+    card = card_of(network)
+    return {"parameters": parameters} | {k: card[k] for k in ("config", "seconds", "precision") if k in card}
 
 # %% ../../nbs/12c_runs.ipynb #runs-013
 SCHEMA = 2  # of a run's record: all fields, under the names of `Config` and `Measurement`
@@ -275,9 +274,11 @@ def runs_of_dataset(
     return runs
 
 # %% ../../nbs/12c_runs.ipynb #runs-grid
-def _choices(name: str, values: Iterable | None, default: Iterable) -> list:
-    "The values, or the default where they are None. Raises ValueError where there are none."
-    chosen = list(dict.fromkeys(default if values is None else values))  # each once
+def choices(name: str, values: Iterable | None, default: Iterable) -> list:
+    "The values, each once, or the default where they are None. Raises ValueError for none, or a text for several."
+    if isinstance(values, str):
+        raise ValueError(f"{name} is {shown(values)}, but must be several, in a list")
+    chosen = list(dict.fromkeys(default if values is None else values))
     if not chosen:
         raise ValueError(f"{name} must not be empty")
     return chosen
@@ -300,14 +301,14 @@ def grid(
         raise ValueError(f"experiment is {experiment!r}, but may be one of: {', '.join(EXPERIMENTS)}")
     check_preset(preset_name)
     what, chosen = EXPERIMENTS[experiment], EXPERIMENT_PRESETS[preset_name]
-    seeds = [int(s) for s in _choices("seeds", seeds, ())]
+    seeds = [int(s) for s in choices("seeds", seeds, ())]
     as_asked = steps or models or timesteps or network or seeds != [0]
-    ready = chosen.pairs and experiment == "table1" and not as_asked
+    ready = chosen.pairs and what.pairs and not as_asked
     usual = worlds_with_pairs() if ready else chosen.datasets[: what.datasets]
-    datasets = _choices("datasets", datasets, usual)
-    schemes = _choices("timesteps", timesteps, what.timesteps) if timesteps or what.timesteps else []
+    datasets = choices("datasets", datasets, usual)
+    schemes = choices("timesteps", timesteps, what.timesteps) if timesteps or what.timesteps else []
     variants = [{"timesteps": text} for text in schemes]
-    variants = variants or [{"p": float(p)} for p in _choices("p_values", p_values, what.p or chosen.p)]
+    variants = variants or [{"p": float(p)} for p in choices("p_values", p_values, what.p or chosen.p)]
     models = list(models or (chosen.models if what.sizes else (None,)))  # None: the training preset's
     if what.evaluation == "schedules" and chosen.schedules_of == "shipped" and not network:
         network = f"{datasets[0]}-ptss"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LARGEST', 'RARE', 'OPENING', 'USUAL_RATES', 'trained_codec', 'class_number', 'usable_device', 'warn_of_latents',
            'make_video', 'Model', 'usual_rate', 'animation_rate', 'film_rate', 'frame_rate', 'clip_indices',
-           'edit_levels', 'warn_of_unused', 'source_rate', 'common_rate', 'latent_levels', 'newest_spans',
-           'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
+           'edit_levels', 'warn_of_unused', 'warn_of_scalar', 'source_rate', 'common_rate', 'latent_levels',
+           'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-002
 import json
@@ -401,6 +401,17 @@ def warn_of_unused(
         taken = "the first is used" if used == 1 else f"the first {used} are used"
         warnings.warn(f"{name} is {str(source)!r}, a video of {frames} frames: {taken}", stacklevel=3)
 
+
+def warn_of_scalar(
+    card: dict,  # the network's
+    method: str,  # by which given frames get in
+) -> None:
+    "One line where frames are given by a vector to a network that was never trained on one."
+    trained = card.get("config", {})
+    if method == "vector" and trained.get("p") == 0 and not trained.get("timesteps"):
+        other = "method 'repaint' or 'replacement' is for such a network"
+        warnings.warn(f"the network was trained with one timestep for all frames (p = 0): {other}", stacklevel=3)
+
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-042q
 def source_rate(
     source,  # as for `as_frames`: one, or a list
@@ -461,6 +472,7 @@ class ClipPipeline(Model):
         o, at = draw.settings, clip_indices(frame_indices, len(given), self.frames)
         latents, draw.mask = self.codec.encode_at(given, at, self.frames)
         warn_of_unfamiliar(self.net, self.codec, self.card, given, self.path, stacklevel=3)
+        warn_of_scalar(self.card, o.method)
         latent_of = [self.codec.latent_of(i) for i in at]
         spans = [[i for i, k in enumerate(latent_of) if k == latent] for latent in sorted(set(latent_of))]
         draw.settings = replace(o, context_noise=latent_levels(o.context_noise, spans))
