@@ -293,7 +293,7 @@ class Data:
     root: Positional[Path | None] = None  # the folder that holds it
     frames: int = 16  # frames a clip
     interval: int = 1  # from frame to frame
-    size: int = 64  # pixels along an edge
+    size: tuple[int, ...] = (64,)  # pixels along an edge, or height and width
     seed: int = 0  # of starts
     clips: int = 1024  # clips to encode
     shard: int = 256  # clips a file
@@ -535,12 +535,12 @@ class RunExperiment:
 
     experiment: Positional[
         str
-    ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, study
+    ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, study, backbones
     preset: str = "quick"  # smoke, quick, scratch, study or paper
     datasets: tuple[str, ...] = ()  # worlds, or layouts with their folder: ucf101=PATH (none: the experiment's)
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
     models: tuple[str, ...] = ()  # networks, for instance cpu-mini/4 (none: the preset's)
-    seeds: tuple[int, ...] = ()  # repeats (none: 0; of the study: as many as its parts have)
+    seeds: tuple[int, ...] = ()  # repeats (none: 0; of study and backbones: as many as they have)
     parts: tuple[str, ...] = ()  # of the study (none: all): faces, data, worlds, video, p, variance, size ...
     steps: int | None = None  # training steps (None: the preset's)
     network: str | None = None  # measure this trained network (a shipped one or a folder) instead of training
@@ -580,19 +580,26 @@ class RunExperiment:
         return 0
 
     def _runs(self, tools) -> list:
-        if self.experiment == "study":
-            given = [name for name in ("p", "models", "steps", "network") if getattr(self, name)]
-            if given or self.preset != "quick":
-                raise ValueError(f"--{(given or ['preset'])[0]} is given, but the study has its own")
-            return experiments.study_runs(tools, self.parts or None, self.datasets or None, self.seeds or None)
-        if self.experiment not in experiments.EXPERIMENTS:
-            known = ", ".join((*experiments.EXPERIMENTS, "study"))
-            raise ValueError(f"experiment is {self.experiment!r}, but may be one of: {known}")
-        if self.parts:
+        if self.parts and self.experiment != "study":
             raise ValueError(f"--parts are the study's, and experiment is {self.experiment!r}")
+        if self.experiment in ("study", "backbones"):
+            return self._listed(tools)
+        if self.experiment not in experiments.EXPERIMENTS:
+            known = ", ".join((*experiments.EXPERIMENTS, "study", "backbones"))
+            raise ValueError(f"experiment is {self.experiment!r}, but may be one of: {known}")
         seeds = self.seeds or (0,)
         chosen = (self.datasets or None, self.p or None, self.models or None, seeds, self.steps, self.network)
         return experiments.grid(self.experiment, self.preset, *chosen, tools)
+
+    def _listed(self, tools) -> list:
+        "The runs of what has a list of its own, and not a grid."
+        given = [name for name in ("p", "models", "steps", "network") if getattr(self, name)]
+        if given or self.preset != "quick":
+            raise ValueError(f"--{(given or ['preset'])[0]} is given, but {self.experiment} has its own")
+        chosen = {"datasets": self.datasets or None} | ({"seeds": self.seeds} if self.seeds else {})
+        if self.experiment == "backbones":
+            return experiments.backbone_runs(tools, **chosen)
+        return experiments.study_runs(tools, self.parts or None, **chosen)
 
     def _check_together(self) -> None:
         if self.together < 1:

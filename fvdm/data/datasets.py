@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAYOUTS', 'SPLIT_NAMES', 'Layout', 'Contents', 'list_contents', 'Found', 'find_videos', 'find_base', 'find_classes',
-           'split_lists', 'read_text', 'read_split', 'find_listed', 'choose_split', 'Described', 'reflect',
-           'ClipDataset', 'VideoDataset', 'WorldDataset', 'open_dataset']
+           'split_lists', 'read_text', 'read_split', 'find_listed', 'choose_split', 'plain_size', 'size_text',
+           'Described', 'reflect', 'ClipDataset', 'VideoDataset', 'WorldDataset', 'open_dataset']
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-002
 import contextlib
@@ -357,13 +357,31 @@ def _list_counts(counts: Counter, most: int = 12) -> str:
     text = ", ".join(f"{name} {n}" for name, n in sorted(counts.items())[:most])
     return text + (f" and {len(counts) - most} more" if len(counts) > most else "")
 
+# %% ../../nbs/07b_datasets.ipynb #datasets-edges
+def plain_size(
+    size: int | tuple[int, int],  # edge of a clip, or height and width, pixels
+) -> int | tuple[int, int]:  # of a square its edge
+    "One way to write a size. Raises ValueError for what is none."
+    check_value("size", size, int | tuple[int, ...] | list[int], (1, 16384))
+    if isinstance(size, int):
+        return size
+    if len(size) not in (1, 2):
+        raise ValueError(f"size is {shown(size)}, but must be one edge, or height and width")
+    return size[0] if len(set(size)) == 1 else tuple(size)
+
+
+def size_text(size: int | tuple[int, int]) -> str:
+    "Width by height."
+    height, width = (size, size) if isinstance(size, int) else size
+    return f"{width}x{height}"
+
 # %% ../../nbs/07b_datasets.ipynb #datasets-014b
 class Described:
     "Tells what a data set of videos is made of; see `VideoDataset` for what it consists of."
 
     def _sizes(self) -> Counter:
         "How many videos there are of each size, width by height."
-        return Counter(f"{v.size[1]}x{v.size[0]}" for v in self.videos)
+        return Counter(size_text(v.size) for v in self.videos)
 
     def _class_counts(self) -> Counter:
         "How many videos there are of each class."
@@ -378,7 +396,7 @@ class Described:
     def _first_line(self) -> str:
         "How many videos, and which clips of them."
         total = sum(map(len, self.videos))
-        clips = f"clips of {self.frames} at interval {self.interval}, {self.size}x{self.size}"
+        clips = f"clips of {self.frames} at interval {self.interval}, {size_text(self.size)}"
         classes = f"; {len(self.classes)} classes" if self.classes else ""
         name = self.root.resolve().name or self.root
         return f"{len(self.videos)} videos in {name} of {total:,} frames; {clips}{classes}"
@@ -471,7 +489,7 @@ class VideoDataset(Described, ClipDataset):
         layout: Layout,  # how it lies on disk
         frames: int = 16,  # N
         interval: int = 1,  # from frame to frame
-        size: int = 64,  # H = W
+        size: int | tuple[int, int] = 64,  # H = W, or both: the middle of each frame in that shape
         seed: int = 0,  # of starts and flips
         train: bool = True,  # random starts and flips
         short: str = "skip",  # videos shorter than a clip: "skip", or "reflect" to play them to and fro
@@ -482,7 +500,7 @@ class VideoDataset(Described, ClipDataset):
         super().__init__()
         check_whole("frames", frames)
         check_whole("interval", interval)
-        check_whole("size", size, 1, 16384)
+        size = plain_size(size)
         check_whole("seed", seed, 0, 2**63 - 1)
         check_value("max_bad", max_bad, float, (0, 1))
         for name, value in (("root", root), ("index", index)):
@@ -497,7 +515,15 @@ class VideoDataset(Described, ClipDataset):
         self.frames, self.interval, self.size = frames, interval, size
         self.seed, self.train = seed, train
         self.flips = layout.flip and train
-        clip_rule = {"frames": frames, "interval": interval, "size": size, "seed": seed, "train": train, "short": short}
+        edges = size if isinstance(size, int) else list(size)  # as a manifest in JSON has it
+        clip_rule = {
+            "frames": frames,
+            "interval": interval,
+            "size": edges,
+            "seed": seed,
+            "train": train,
+            "short": short,
+        }
         self.rule = {"layout": layout.rule(), **clip_rule} | ({"split": split} if split else {})
         self.span = (frames - 1) * interval + 1  # from a clip's first frame to its last
         self.shortest = max(layout.longer_than + 1, self.span if short == "skip" else min(2, self.span))
@@ -586,6 +612,8 @@ class WorldDataset(ClipDataset):
         length: int = 10_000,  # clips an epoch
     ):
         super().__init__()
+        if not isinstance(size := plain_size(size), int):
+            raise ValueError(f"size is {size}, but a world draws squares: give one edge")
         self.world, self.length, self.stream = world, length, 2 * seed + (not train)
         self.frames, self.interval, self.size = frames, interval, size
         self.flips = False
@@ -620,15 +648,14 @@ def open_dataset(
     root: str | Path | None = None,  # the folder, for a layout
     frames: int = 16,  # N
     interval: int = 1,  # from frame to frame (the paper trains at 3)
-    size: int = 64,  # H = W, pixels (the paper: 256)
+    size: int | tuple[int, ...] = 64,  # H = W, pixels (the paper: 256); of a layout perhaps height and width
     seed: int = 0,  # of starts, flips and worlds
     train: bool = True,  # random starts and flips; for a world: the training stream, else the held-out one
     **rules,  # of a layout: short, max_bad, index, split (see `VideoDataset`)
 ) -> ClipDataset:  # items {"video": uint8 (N, 3, H, W), "label": int or -1, "source": str}
     "Open a data set by name. Raises ValueError that names the argument, what it was and what it may be."
-    if frames < 1 or interval < 1 or size < 8:
-        given = f"{frames}, {interval} and {size}"
-        raise ValueError(f"frames, interval and size are {given}, but must be at least 1, 1 and 8")
+    if frames < 1 or interval < 1:
+        raise ValueError(f"frames and interval are {frames} and {interval}, but must be at least 1")
     if name in WORLDS:
         return WorldDataset(name, frames, interval, size, seed, train)
     if name not in LAYOUTS:

@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/12_experiments.ipynb #experiments-000
+from .adaptation import ARMS, BACKBONE_WORLDS, arm_of, backbone_runs
 from fvdm.experiments.cluster import (
     Launcher,
     PartTask,
@@ -103,18 +104,18 @@ from fvdm.experiments.tables import (
 # %% ../../nbs/12_experiments.ipynb #experiments-001
 # fmt: off
 __all__ = [
-    "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS", "Experiment",
-    "ExperimentPreset", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS", "Measurement", "PAPER",
-    "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run", "RunTask", "SCALAR_METHODS",
-    "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS", "animate_reference", "apart", "check_batch",
-    "check_parameters", "check_preset", "code_hash", "compare", "completions", "denoising_errors", "distances",
-    "draw_clips", "dunnett", "encode_tasks", "equivalence_p", "error_bars", "every_use", "execute_report",
-    "execute_run", "failures", "feature_tasks", "grid", "holm", "home", "kept_report", "last_step", "listed",
-    "load_samples", "load_tools", "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval",
-    "notebook_parameters", "outcome", "over_seeds", "p_text", "paired", "place_notebook", "plus_minus",
-    "points_table", "prepare", "provenance_line", "provenance_table", "ratio_to", "report_folder", "report_root",
-    "run_experiment", "run_tasks", "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect",
-    "standard", "study_runs", "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config",
-    "verdict", "watch", "with_outcomes",
+    "ARMS", "BACKBONE_WORLDS", "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS",
+    "EXPERIMENT_PRESETS", "Experiment", "ExperimentPreset", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS",
+    "Measurement", "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run",
+    "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
+    "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
+    "code_hash", "compare", "completions", "denoising_errors", "distances", "draw_clips", "dunnett", "encode_tasks",
+    "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks",
+    "grid", "holm", "home", "kept_report", "last_step", "listed", "load_samples", "load_tools", "long_videos",
+    "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome", "over_seeds",
+    "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
+    "provenance_table", "ratio_to", "report_folder", "report_root", "run_experiment", "run_tasks", "sample_tasks",
+    "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "study_runs", "submit", "task_errors",
+    "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
 ]
 # fmt: on

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
-           'BLENDED', 'TRUE', 'LONG_PLANS', 'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of', 'real_statistics',
-           'mean_looks', 'prepare', 'estimate', 'estimate_distance', 'distance_parts', 'Features', 'features_of',
-           'distances', 'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference',
-           'noise_seeds', 'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows',
-           'method_row', 'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row',
-           'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use']
+           'BLENDED', 'TRUE', 'LONG_PLANS', 'SCALAR_USES', 'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of',
+           'real_statistics', 'mean_looks', 'prepare', 'estimate', 'estimate_distance', 'distance_parts', 'Features',
+           'features_of', 'distances', 'stratified_tau', 'denoising_errors', 'nearest', 'memory', 'draw_kept',
+           'draw_clips', 'animate_reference', 'noise_seeds', 'draw_generated', 'standard', 'against', 'schedules',
+           'task_row', 'reference_rows', 'method_row', 'task_errors', 'tasks', 'given_by', 'fd_or_none',
+           'mean_of_clips', 'completion_row', 'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use',
+           'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -54,7 +55,7 @@ from fvdm.metrics import (
 )
 from ..objective import losses
 from ..runtime import stream_generator
-from ..sde import Schedule
+from ..sde import path_of
 from ..tasks import Draw, Pipeline, batch_draws, draw_batches, draw_latents, sampling
 from ..training import encode_dataset
 from ..vtv import TASK_PLANS
@@ -263,7 +264,7 @@ def distances(
 
 # %% ../../nbs/12d_evaluations.ipynb #12_experim-013
 def _mean_error(net, z: Tensor, tau: Tensor, noise: Tensor, batch: int) -> float:
-    "Mean squared error of the predicted noise."
+    "Mean squared error of what is predicted (the noise, or what the network's path asks for)."
     device, errors = next(net.parameters()).device, []
     with torch.no_grad():
         for i in range(0, len(z), batch):
@@ -272,15 +273,20 @@ def _mean_error(net, z: Tensor, tau: Tensor, noise: Tensor, batch: int) -> float
     return torch.cat(errors).mean().item()
 
 
+def stratified_tau(n: int, frames: int, T: int, generator: torch.Generator) -> Tensor:  # (n, frames) long, 1..T
+    "One timestep for all frames of a clip, the i-th from the i-th of n equal parts of 1..T."
+    strata = (torch.arange(n) + torch.rand(n, generator=generator)) / n * T
+    return strata.long().clamp(0, T - 1)[:, None].expand(-1, frames) + 1
+
+
 def denoising_errors(
     net,  # net(x, t, y)
     z: Tensor,  # (n, N, C, h, w) held-out latents
     batch: int = 16,  # clips at a time
 ) -> dict[str, float]:  # "mse_uniform": one tau for all frames; "mse_vector": a tau for each frame
     "Mean squared error of the predicted noise at fixed, stratified timesteps and fixed noise."
-    (n, N), T, g = z.shape[:2], Schedule().T, stream_generator(0, 0, stream="solver")
-    strata = (torch.arange(n) + torch.rand(n, generator=g)) / n * T
-    shared = strata.long().clamp(0, T - 1)[:, None].expand(-1, N) + 1
+    (n, N), T, g = z.shape[:2], path_of(net).T, stream_generator(0, 0, stream="solver")
+    shared = stratified_tau(n, N, T, g)
     separate = torch.randint(1, T + 1, (n, N), generator=g)
     noise = torch.randn(z.shape, generator=g)
     return {
@@ -341,6 +347,7 @@ def draw_clips(
     cfg: float = 1.0,  # classifier-free guidance, where the network has labels
     context: Tensor | None = None,  # (clips, N, C, h, w), of which some frames are given; None: standard generation
     given: Iterable[int] = (0,),  # which; the first: image-to-video
+    method: str = "vector",  # by which given frames get in: a name in `fvdm.tasks.METHOD_NAMES`
     progress: str = "",  # the bar's title; empty: no bar
     keep: Path | None = None,  # a folder for the batches; what is there already is not drawn again
 ) -> Tensor:  # (clips, N, C, h, w), on the CPU
@@ -350,10 +357,11 @@ def draw_clips(
         seed=seed,
         solver=solver,
         timestep_spacing=timestep_spacing,
+        method=method,
         cfg=cfg if net.num_classes else 1.0,
     )
     frame_indices = () if context is None else given
-    how = dict(context=context, frame_indices=frame_indices, size=32, progress=progress)
+    how = dict(context=context, frame_indices=frame_indices, size=32, progress=progress, path=path_of(net))
     if keep is None:
         return torch.cat(list(draw_batches(net, clips, settings, **how)))
     files = draw_kept(lambda: batch_draws(net, clips, settings, **how), keep / f"seed-{seed}")
@@ -696,5 +704,46 @@ def every_use(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict
     point |= {"completions": completions(net, prepared, steps, 2 if smoke else 4, title), "long": rows}
     return point, clips | shown
 
+# %% ../../nbs/12d_evaluations.ipynb #adaptation-error
+def error_given_first(
+    net,  # net(x, t, y)
+    z: Tensor,  # (n, N, C, h, w) held-out latents
+    batch: int = 16,  # clips at a time
+) -> float:
+    "Mean squared error of the frames after the first, which is clean; the others share a stratified timestep."
+    g = stream_generator(0, 0, stream="solver")
+    tau = stratified_tau(*z.shape[:2], path_of(net).T, g).clone()
+    tau[:, 0] = 0
+    return _mean_error(net, z, tau, torch.randn(z.shape, generator=g), batch)
+
+# %% ../../nbs/12d_evaluations.ipynb #adaptation-def
+SCALAR_USES = ("vector", "replacement", "repaint")  # of a network that was trained with one timestep for all frames
+
+
+def adaptation(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
+    'Generation, errors and image-to-video by few steps; and the first clips: "generated", "animated", "target".'
+    size, target = run.measurement, prepared.held_out
+    few = {"steps": size.ddim, "solver": "unipc", "timestep_spacing": "log-snr"}
+    many = {"steps": 2 * size.ddim}  # of DDIM, by which a network without a vector is shown frames
+    samples = 2
+    context, rivals = target.repeat_interleave(samples, 0), {COPIED: copy_nearest(target, [0])[:, None]}
+    z = draw_clips(net, size.clips, **few, seed=0, progress=f"sampling {title}", keep=prepared.drawn)
+    answers = {}
+    for method in SCALAR_USES if run.network else ("vector",):
+        how = (few if method == "vector" else many) | {"context": context, "method": method}
+        answers[method] = draw_clips(net, len(context), seed=1, **how).unflatten(0, (-1, samples))
+    first = answers["vector"][:, 0]
+    answers |= rivals | {TRUE: target[:, None]}
+    rows = [completion_row("image-to-video", *answer, target, prepared, rivals) for answer in answers.items()]
+    errors = denoising_errors(net, target) | {"mse_given": error_given_first(net, target)}
+    point = {**distances(z, prepared), **errors, "completions": rows}
+    return point, {"generated": z[:4], "animated": first[:4], "target": target[:4]}
+
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-025
-EVALUATIONS = {"standard": standard, "schedules": schedules, "tasks": tasks, "every_use": every_use}
+EVALUATIONS = {
+    "standard": standard,
+    "schedules": schedules,
+    "tasks": tasks,
+    "every_use": every_use,
+    "adaptation": adaptation,
+}

@@ -194,10 +194,11 @@ def network_at(
     step: int,  # one of run.checkpoints
 ) -> nn.Module:
     "The network that is measured, ready to sample."
-    if run.network:
+    if run.network and not run.config.backbone:
         net = load_network(run.network)
     else:
         net = build(replace(run.config, init=None), prepared.latents)
+    if not run.network:
         net.load_reference(load_file(folder / f"at-{step}.safetensors"))
     return net.eval().requires_grad_(False).to(prepared.tools.detector.device)
 

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LATER', 'SCHEMA', 'TRAINING_CODE', 'DATA_FIELDS', 'Tools', 'load_tools', 'home', 'code_of', 'code_hash', 'decisive',
-           'record_hash', 'weights_hash', 'card_of', 'trained_as', 'Run', 'shipped_start', 'pair_of',
-           'worlds_with_pairs', 'check_dataset', 'training_config', 'runs_of_dataset', 'choices', 'grid']
+           'record_hash', 'backbone_folder', 'weights_hash', 'card_of', 'trained_as', 'backbone_record', 'model_name',
+           'Run', 'shipped_start', 'pair_of', 'worlds_with_pairs', 'check_dataset', 'training_config',
+           'runs_of_dataset', 'choices', 'grid']
 
 # %% ../../nbs/12c_runs.ipynb #runs-002
 import ast
@@ -21,15 +22,17 @@ import torch
 
 import fvdm
 from ..arguments import shown
+from ..backbones import weight_files
 from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
 from ..dit import VideoDiT
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
-from ..files import read_json, sha256, short_name
+from ..files import home_path, hub_folder, read_json, sha256, short_name
 from ..metrics import Detector, load_detector
 from ..networks import network_config, network_folder, shipped_networks
 from ..runtime import default_device
 from ..training import Config, preset
+from ..training.tuning import ZEROS, meta_tuned
 from ..worlds import WORLDS
 
 # %% ../../nbs/12c_runs.ipynb #12_experim-011
@@ -113,19 +116,33 @@ def record_hash(
     return hashlib.sha256(json.dumps(decisive(record), sort_keys=True).encode()).hexdigest()[:8]
 
 # %% ../../nbs/12c_runs.ipynb #weights-hash-def
+def backbone_folder(
+    network: str,  # a network of ours, or one of diffusers by its folder or name
+) -> Path | None:  # of the transformer; None: it is one of ours
+    "Where a transformer of diffusers lies."
+    folder = hub_folder(network, ["transformer/*"]) / "transformer"
+    return folder if (folder / "config.json").is_file() else None
+
+
 @cache
 def weights_hash(
-    network: str,  # a shipped network or a folder
+    network: str,  # a shipped network, a folder, or one of diffusers
 ) -> str:
     "Twelve characters that change with a network's weights. Raises ValueError when there is none of that name."
-    return sha256(network_folder(network) / "model.safetensors")[:12]
+    folder = backbone_folder(network)
+    files = sorted(set(weight_files(folder).values())) if folder else [network_folder(network) / "model.safetensors"]
+    hashes = [sha256(file) for file in files]
+    return (hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest())[:12]
 
 # %% ../../nbs/12c_runs.ipynb #runs-trained-as
 def card_of(
-    network: str,  # a shipped network or a folder
-) -> dict:
+    network: str,  # a shipped network, a folder, or one of diffusers
+) -> dict:  # of one of diffusers: card.json beside model_index.json, if it is there
     "What a network's config.json holds. Raises ValueError when there is no such network, or none can be read."
-    return read_json(network_folder(network) / "config.json")
+    if not (folder := backbone_folder(network)):
+        return read_json(network_folder(network) / "config.json")
+    card = folder.parent / "card.json"
+    return read_json(card) if card.is_file() else {}
 
 
 def trained_as(
@@ -133,14 +150,36 @@ def trained_as(
 ) -> dict:  # "parameters", and where the card has it "config" (of the training), "seconds", "precision"
     "What a result says of a network that was trained elsewhere. Raises ValueError as `card_of` does."
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in VideoDiT(**network_config(network_folder(network))).parameters())
+        if backbone_folder(network):
+            net = meta_tuned(Config(backbone=network, full=True))
+        else:
+            net = VideoDiT(**network_config(network_folder(network)))
     card = card_of(network)
-    return {"parameters": parameters} | {k: card[k] for k in ("config", "seconds", "precision") if k in card}
+    return {"parameters": sum(p.numel() for p in net.parameters())} | {
+        k: card[k] for k in ("config", "seconds", "precision") if k in card
+    }
 
 # %% ../../nbs/12c_runs.ipynb #runs-013
 SCHEMA = 2  # of a run's record: all fields, under the names of `Config` and `Measurement`
 TRAINING_CODE = ("vtv", "sde", "dit", "objective", "runtime", "networks", "codecs", "worlds", "data", "training")
 DATA_FIELDS = ("dataset", "data_path", "frames", "interval", "size")  # of `Config`: what a network is measured on
+
+
+def backbone_record(config: Config) -> dict:
+    "What a record says of a backbone in place of where its files lie."
+    if not config.backbone:
+        return {}
+    told = config.prompts
+    if told and told != ZEROS:
+        told = f"{Path(told).stem}@{sha256(home_path(told))[:12]}"
+    return {"backbone": f"{Path(config.backbone).name}@{weights_hash(config.backbone)}", "prompts": told}
+
+
+def model_name(config: Config) -> str:
+    "A model by its name; a backbone by that and what of it is trained."
+    if not config.backbone:
+        return config.model
+    return f"{Path(config.backbone).name}-{f'lora{config.lora}' if config.lora else 'full'}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +197,7 @@ class Run:
     def record(self) -> dict:
         "The run as plain data: all that decides its result."
         data = {"schema": SCHEMA, **asdict(self)}
+        data["config"] |= backbone_record(self.config)
         if self.config.data_path:
             data["config"]["data_path"] = Path(self.config.data_path).resolve().name
         if self.network:
@@ -174,7 +214,8 @@ class Run:
         if self.network:
             return short_name(f"{self.preset}-{c.dataset}-network-{Path(self.network).name}", 200)
         variant = re.sub(r"[^\w.]+", "-", c.timesteps).strip("-") if c.timesteps else f"p{c.p:g}"
-        return short_name(f"{self.preset}-{c.dataset}-{c.model.replace('/', '-')}-{variant}-seed{c.seed}", 200)
+        model = model_name(c).replace("/", "-")
+        return short_name(f"{self.preset}-{c.dataset}-{model}-{variant}-seed{c.seed}", 200)
 
     @property
     def name(self) -> str:

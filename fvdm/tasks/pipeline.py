@@ -36,7 +36,7 @@ from ..networks import load_network, model_card, network_folder, save_network
 from ..runtime import default_device, fast_dtype
 from ..sde import NoisePath, path_of
 from .familiar import warn_of_unfamiliar
-from .folders import Prompted, TextEncoder, diffusers_folder, open_folder
+from .folders import Prompted, TextEncoder, diffusers_folder, folder_says, open_folder
 from .long_video import lengthen, roll
 from .methods import Draw, batch_draws, clip_shape, draw_latents, run_plan
 from .settings import Sampling, largest, sampling
@@ -178,9 +178,11 @@ class Model:
                 f"unknown argument {unknown[0]!r}; of a network of diffusers there are: {', '.join(OPENING)}"
             )
         device = usable_device(device)
-        if other := diffusers_folder(name):
-            tiling = diffusers.pop("tiling", False)
-            codec = load_codec(codec or other, device, tiling=tiling) if not hasattr(codec, "channels") else codec
+        if other := diffusers_folder(name, codec is not None):
+            tiling, own = diffusers.pop("tiling", False), folder_says(other)
+            usual = own.pop("codec", other)
+            codec, diffusers = codec or usual, own | diffusers
+            codec = load_codec(codec, device, tiling=tiling) if not hasattr(codec, "channels") else codec
             net = open_folder(other, codec, device, **diffusers)
             dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
             return cls(net, codec, {}, device, compile=compile, text=TextEncoder(name, device, dtype))
