@@ -38,6 +38,7 @@ def main():
     model.save_pretrained(out / "transformer")
     diffusers.FlowMatchEulerDiscreteScheduler(shift=path["shift"]).save_pretrained(out / "scheduler")
     card["config"] = {k: v for k, v in config.items() if k not in WHERE}
+    card["config"]["model"] = kind
     card["weights"] = "moving average, bfloat16"
     atomic_write(out / "card.json", json.dumps(card, indent=1) + "\n")
     ours = {"codec": "tiny", "frames": config["frames"], "size": args.size}
