@@ -19,7 +19,7 @@ from ..training.tuning import ZEROS
 BACKBONE_WORLDS = ("faces", "sky")
 FLOW = {"path": "flow", "prediction": "velocity", "prompts": ZEROS}  # as they were trained
 TUNED: Config = replace(preset("quick"), clips=4000, steps=300, warmup=30, cooldown=0.3, p=0.2)
-ADAPTED = Measurement(points=3, clips=192, real=512, ddim=10, held_out=64)
+ADAPTED = Measurement(points=2, clips=192, real=512, ddim=10, held_out=64)
 ARMS: dict[str, dict] = {  # name -> settings of `Config`
     "one timestep, all weights": {"p": 0.0, "full": True, "lr": 5e-4},
     "PTSS, all weights": {"p": 0.2, "full": True, "lr": 5e-4},
