@@ -652,16 +652,17 @@ class Report:
     notebook: Positional[str]  # ablation_p, table1, zero_shot, ...
     preset: str = "quick"  # smoke, quick, scratch, study or paper
     out: Path | None = None  # folder of reports (None: reports/ of the repository)
-    set: tuple[str, ...] = ()  # further parameters of the notebook, each name=value
+    set: Annotated[tuple[str, ...], arg(aliases=["-p"])] = ()  # further parameters of the notebook, each name=value
 
     def run(self) -> int:
+        experiments.check_preset(self.preset)
         folder = experiments.home() / "nbs"
         file = folder / f"{self.notebook}.ipynb"
         allowed = sorted(f.stem for f in folder.glob("[a-z]*.ipynb") if experiments.notebook_parameters(f))
         if self.notebook not in allowed:
             raise ValueError(f"notebook is {self.notebook!r}, but may be one of: {', '.join(allowed)}")
         if wrong := [pair for pair in self.set if "=" not in pair]:
-            raise ValueError(f"--set is {wrong[0]!r}, but must be name=value")
+            raise ValueError(f"--set is {wrong[0]!r}, but must be name=value, as in --set seeds=0,1")
         # as seen from here: the executed notebook holds its parameters, and should name no place of one machine
         out = self.out or Path(os.path.relpath(experiments.home() / "reports"))
         usual, given = experiments.notebook_parameters(file), dict(pair.split("=", 1) for pair in self.set)

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from ..data import Latents, open_dataset
 from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
 from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash, trained_as
-from ..files import RunLocked, atomic_write, provenance, run_lock, save_tensors
+from ..files import RunLocked, atomic_write, provenance, read_json, run_lock, save_tensors
 from ..networks import load_network
 from ..runtime import default_device
 from ..training import Config, build, encode_dataset, list_checkpoints, train
@@ -105,12 +105,12 @@ def train_run(
     "Train a run's network, or go on; its averaged weights at each checkpoint stay in `folder`."
     done, log = folder / "trained.json", folder / "training"
     if done.exists():
-        return json.loads(done.read_text())
+        return read_json(done)
     with around() as stop:
         net, step, seconds = fit(run, prepared.latents, folder, budget, stop)
     if step < run.config.steps:
         return None
-    precision = json.loads((list_checkpoints(log)[-1] / "state.json").read_text())["precision"]
+    precision = read_json(list_checkpoints(log)[-1] / "state.json")["precision"]
     metadata = keep_trained(folder, net, seconds, precision=precision, curve=learning_curve(log / "log.csv"))
     for old in list_checkpoints(log):
         shutil.rmtree(old)
@@ -215,7 +215,7 @@ def evaluate(
 ) -> tuple[list[dict], dict[str, Tensor]]:  # points; clips of the last one, (4, N, C, h, w)
     "Measure a run's network at its checkpoints; what is measured is kept in `folder` point by point."
     partial, samples = folder / f"{run.name}.points.json", {}
-    points = json.loads(partial.read_text()) if partial.exists() else {}
+    points = read_json(partial) if partial.exists() else {}
     only_at_the_end = run.evaluation == "tasks"
     steps = run.checkpoints[-1:] if only_at_the_end else run.checkpoints
     for step in steps:
@@ -263,8 +263,8 @@ def _clear(folder: Path) -> None:
 
 
 def _kept(file: Path) -> dict | None:
-    "A result, if it is kept."
-    return json.loads(file.read_text()) | {"kept": True} if file.exists() else None
+    "A result, if it is kept. Raises ValueError that names the file, if it is damaged."
+    return read_json(file) | {"kept": True} if file.exists() else None
 
 
 def execute_run(

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOOTER', 'PHOTO', 'WIDEST', 'listed', 'assigned', 'check_parameters', 'notebook_parameters', 'report_root',
-           'report_folder', 'markdown_table', 'draw_gaps_as_dashes', 'settings', 'held_out_clips', 'in_words', 'Study',
-           'footer', 'save_figure', 'Report', 'KeptReport', 'kept_report', 'shrink_pictures', 'is_bar',
-           'place_notebook', 'execute_report']
+           'report_folder', 'markdown_table', 'draw_gaps_as_dashes', 'settings', 'others_shown', 'held_out_clips',
+           'in_words', 'Study', 'footer', 'save_figure', 'Report', 'KeptReport', 'kept_report', 'shrink_pictures',
+           'is_bar', 'place_notebook', 'execute_report']
 
 # %% ../../nbs/12g_report.ipynb #report-002
 import ast
@@ -24,7 +24,7 @@ from .execute import run_experiment
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, Measurement, check_preset
 from .runs import Run, Tools, grid, home, load_tools
 from .tables import error_bars, provenance_line
-from ..files import atomic_write, provenance
+from ..files import atomic_write, provenance, read_json
 from ..training import Config
 from ..worlds import WORLDS
 
@@ -141,6 +141,17 @@ def settings(
     shared = {k: results[0][k] for k in common}
     own = ("config", "network", "latents_sha256", "code", "commit", "device", "date", "torch")
     return shared | {"runs": {r["name"]: {k: r[k] for k in own} for r in results}}
+
+
+def others_shown(
+    folder: Path,  # of a report
+    config: dict,  # of the one that will be written there
+) -> str:  # empty: none
+    "Which runs a folder's report shows that the new one does not."
+    file = folder / "config.json"
+    shown = read_json(file).get("runs", {}) if file.exists() else {}
+    gone = [name for name in shown if name not in config.get("runs", {})]
+    return ", ".join(gone[:2]) + (f" and {len(gone) - 2} more" if len(gone) > 2 else "")
 
 # %% ../../nbs/12g_report.ipynb #report-words
 def held_out_clips(
@@ -338,6 +349,8 @@ class Report(Study):
         for name, table in (tables or {}).items():
             table.to_csv(self.folder / f"{name}.csv", index=False)
         config = settings(self.results) | record | {"reported_by": provenance()}
+        if others := others_shown(self.folder, config):
+            print(f"this page takes the place of one of other runs: {others}")
         atomic_write(self.folder / "config.json", json.dumps(config, indent=1) + "\n")
         atomic_write(self.folder / "report.md", page.rstrip() + "\n")
         names = sorted(f.name for f in self.folder.iterdir() if f.is_file() and not f.name.startswith("."))
