@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from ..codecs import Codec
 from ..data import Latents, open_dataset
-from .presets import SCHEDULES
+from .presets import compared_schedules
 from .runs import Run, Tools
 from ..files import RunLocked, read_tensors, run_lock, save_tensors
 from ..media import Video
@@ -427,8 +427,9 @@ def against(
     return found
 
 
-def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict = SCHEDULES) -> tuple[dict, dict]:
-    "Standard generation by every schedule; and the first clips of each."
+def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict | None = None) -> tuple[dict, dict]:
+    "Standard generation by every schedule (None: the preset's); and the first clips of each."
+    compared = compared or compared_schedules(run.preset)
     size, rows, clips, features = run.measurement, [], {}, {}
     for name, (solver, steps, spacing) in compared.items():
         if run.preset == "smoke":

@@ -24,7 +24,13 @@ from ..arguments import shown
 from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
 from ..dit import VideoDiT
-from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
+from fvdm.experiments.presets import (
+    EXPERIMENT_PRESETS,
+    EXPERIMENTS,
+    Measurement,
+    check_preset,
+    compared_schedules,
+)
 from ..files import read_json, sha256, short_name
 from ..metrics import Detector, load_detector
 from ..networks import network_config, network_folder, shipped_networks
@@ -164,7 +170,7 @@ class Run:
             data["network"] = f"{Path(self.network).name}@{weights_hash(self.network)}"
             data["config"] = {k: data["config"][k] for k in DATA_FIELDS}
         if self.evaluation == "schedules":
-            data["schedules"] = SCHEDULES
+            data["schedules"] = compared_schedules(self.preset)
         return data
 
     @property
@@ -315,7 +321,8 @@ def grid(
     runs = []
     for dataset in datasets:
         config = training_config(experiment, preset_name, dataset, steps)
-        base = Run(preset_name, config, chosen.measurement, what.evaluation, **(tools.names if tools else {}))
+        measurement = chosen.measurement_of(experiment)
+        base = Run(preset_name, config, measurement, what.evaluation, **(tools.names if tools else {}))
         if network:
             runs.append(replace(base, network=network))
         elif ready and (pair := pair_of(dataset, variants)):
