@@ -428,8 +428,8 @@ def against(
 
 
 def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict | None = None) -> tuple[dict, dict]:
-    "Standard generation by every schedule (None: the preset's); and the first clips of each."
-    compared = compared or compared_schedules(run.preset)
+    "Standard generation by every schedule (None: those of its measurement); and the first clips of each."
+    compared = compared or compared_schedules(run.measurement.schedules)
     size, rows, clips, features = run.measurement, [], {}, {}
     for name, (solver, steps, spacing) in compared.items():
         if run.preset == "smoke":

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FEW_P', 'ALL_P', 'TINY', 'SMALL', 'MEDIUM', 'LARGE', 'PAPER_DATASETS', 'OURS', 'TWO', 'PAPERS', 'SHORTER', 'FEWER',
-           'SHORT_ONES', 'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'TRAINING_SCHEMES', 'EXPERIMENTS', 'SCHEDULES',
-           'Measurement', 'ExperimentPreset', 'check_preset', 'Experiment', 'compared_schedules']
+           'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'TRAINING_SCHEMES', 'EXPERIMENTS', 'SCHEDULES', 'FEW', 'Measurement',
+           'ExperimentPreset', 'check_preset', 'Experiment', 'compared_schedules']
 
 # %% ../../nbs/12b_presets.ipynb #presets-002
 from dataclasses import dataclass, field, replace
@@ -28,6 +28,7 @@ class Measurement:
     store: str = "as given"  # what generated videos go through (`fvdm.metrics.Protocol.store_fake`)
     noise_seeds: int = 0  # starting noises a run, its clips shared among them; 0: one, the same for every run
     shrink: str = "none"  # or ledoit-wolf, where there are fewer clips than features (`fvdm.metrics.Protocol.shrink`)
+    schedules: str = ""  # in the ablation of the schedule: "few", those that take least; empty: all of SCHEDULES
 
 # %% ../../nbs/12b_presets.ipynb #presets-007
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class ExperimentPreset:
     table1: str  # the training preset of Table 1
     pairs: bool = False  # experiments that may measure the pairs of networks that ship do, in place of training
     fewer: dict[str, dict] = field(default_factory=dict)  # experiment -> what of the measurement is smaller in it
-    schedules: tuple[str, ...] = ()  # those that the ablation of the schedule compares; none: all of SCHEDULES
 
     def measurement_of(self, experiment: str) -> Measurement:
         "How an experiment measures its networks."
@@ -56,9 +56,8 @@ MEDIUM = ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2", "FVDM-S/2")
 LARGE = tuple(PAPER["section 3.2, parameters"])
 PAPER_DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi")
 OURS, TWO, PAPERS = tuple(WORLDS), tuple(WORLDS)[:2], PAPER_DATASETS
-SHORTER = {"table1": 150, "ablation_scale": 200}
-FEWER = {"ablation_schedule": {"clips": 80}, "zero_shot": {"ddim": 10}}
-SHORT_ONES = ("DDIM-100", "DDIM-50", "DDIM-10", "DPM-Solver++-10, log-SNR", "UniPC-10, log-SNR", "UniPC-6, log-SNR")
+SHORTER = {"table1": 150, "ablation_scale": 200, "ablation_p": 600, "zero_shot": 600}
+FEWER = {"ablation_schedule": {"clips": 80, "real": 304, "schedules": "few"}, "zero_shot": {"tasks": 4}}
 
 # fmt: off
 #         points clips real ddim held tasks cfg store       p      models  data    schedules  steps    Table 1
@@ -66,12 +65,12 @@ SHORT_ONES = ("DDIM-100", "DDIM-50", "DDIM-10", "DPM-Solver++-10, log-SNR", "Uni
 _TABLE = {
     "smoke":   (1,   80,   80,  2,   8,  1, 1.0, "as given", FEW_P, TINY,   TWO,    "shipped", {},      "smoke"),
     "quick":   (1,  128,  256, 20,  64,  8, 1.0, "as given", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick"),
-    "scratch": (2,  192,  512, 25,  64, 24, 1.0, "as given", ALL_P, SMALL,  OURS,   "shipped", {},      "scratch"),
+    "scratch": (2,  192,  512, 25,  64, 24, 1.0, "as given", ALL_P, SMALL,  OURS,   "trained", {},      "scratch"),
     "study":   (4, 1024, 2048, 50, 512, 64, 1.0, "as given", ALL_P, MEDIUM, OURS,   "trained", {},      "study"),
     "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, "jpeg75",   ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),
 }
 # fmt: on
-_IN_MINUTES = {"quick": {"pairs": True, "fewer": FEWER, "schedules": SHORT_ONES}}
+_IN_MINUTES = {"quick": {"pairs": True, "fewer": FEWER}}
 EXPERIMENT_PRESETS = {
     name: ExperimentPreset(Measurement(*row[:8]), *row[8:], **_IN_MINUTES.get(name, {})) for name, row in _TABLE.items()
 }
@@ -150,8 +149,13 @@ SCHEDULES = {
 }
 
 # %% ../../nbs/12b_presets.ipynb #presets-compared
+FEW = ("DDIM-100", "DDIM-50", "DDIM-10", "DPM-Solver++-10, log-SNR", "UniPC-10, log-SNR", "UniPC-6, log-SNR")
+
+
 def compared_schedules(
-    preset_name: str,  # a name in EXPERIMENT_PRESETS
+    which: str = "",  # "few", or all
 ) -> dict[str, tuple[str, int, str]]:  # as SCHEDULES
-    "The schedules that the ablation compares at a preset."
-    return {name: SCHEDULES[name] for name in EXPERIMENT_PRESETS[preset_name].schedules or SCHEDULES}
+    "The schedules that the ablation compares. Raises ValueError for other words."
+    if which not in ("", "few"):
+        raise ValueError(f"schedules is {which!r}, but may be 'few', or empty for all")
+    return {name: SCHEDULES[name] for name in (FEW if which else SCHEDULES)}

@@ -101,7 +101,7 @@ def code_hash(
 # %% ../../nbs/12c_runs.ipynb #12_experim-017
 # fields of `Config` and `Measurement` that came after the first kept results, at the value that means "as before"
 LATER = {"noise_seeds": 0, "timesteps": "", "path": "vp", "prediction": None, "shift": 1.0}
-LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None}
+LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None, "schedules": ""}
 
 
 def decisive(
@@ -170,7 +170,7 @@ class Run:
             data["network"] = f"{Path(self.network).name}@{weights_hash(self.network)}"
             data["config"] = {k: data["config"][k] for k in DATA_FIELDS}
         if self.evaluation == "schedules":
-            data["schedules"] = compared_schedules(self.preset)
+            data["schedules"] = compared_schedules(self.measurement.schedules)
         return data
 
     @property
