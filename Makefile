@@ -61,7 +61,7 @@ check: install
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2   # one notebook a core
 	@$(MAKE) --no-print-directory smoke
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder   # the longest files first, as tests/conftest.py has them
 
 # nothing is executed and nothing of the library is imported
 docs: .venv-docs/.installed
