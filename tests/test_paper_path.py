@@ -38,7 +38,7 @@ def tools(tmp_path_factory):
 
 
 def test_table1_on_the_four_layouts(tools, tmp_path):
-    for world, layout in zip(WORLDS, PAPER_DATASETS, strict=True):
+    for world, layout in list(zip(WORLDS, PAPER_DATASETS, strict=True))[1:3]:  # those of the two that are run below
         export(world, tmp_path / layout, clips=6, frames=50, size=64, progress=False)
     layouts = [f"{layout}={tmp_path / layout}" for layout in PAPER_DATASETS]
     runs = grid("table1", "paper", layouts, tools=tools)

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from ..codecs import Codec
 from ..data import Latents, open_dataset
-from .presets import SCHEDULES
+from .presets import compared_schedules
 from .runs import Run, Tools
 from ..files import RunLocked, read_tensors, run_lock, save_tensors
 from ..media import Video
@@ -435,8 +435,9 @@ def against(
     return found
 
 
-def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict = SCHEDULES) -> tuple[dict, dict]:
-    "Standard generation by every schedule; and the first clips of each."
+def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict | None = None) -> tuple[dict, dict]:
+    "Standard generation by every schedule (None: those of its measurement); and the first clips of each."
+    compared = compared or compared_schedules(run.measurement.schedules)
     size, rows, clips, features = run.measurement, [], {}, {}
     for name, (solver, steps, spacing) in compared.items():
         if run.preset == "smoke":

@@ -26,7 +26,13 @@ from ..backbones import weight_files
 from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
 from ..dit import VideoDiT
-from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, SCHEDULES, Measurement, check_preset
+from fvdm.experiments.presets import (
+    EXPERIMENT_PRESETS,
+    EXPERIMENTS,
+    Measurement,
+    check_preset,
+    compared_schedules,
+)
 from ..files import home_path, hub_folder, read_json, sha256, short_name
 from ..metrics import Detector, load_detector
 from ..networks import network_config, network_folder, shipped_networks
@@ -98,7 +104,7 @@ def code_hash(
 # %% ../../nbs/12c_runs.ipynb #12_experim-017
 # fields of `Config` and `Measurement` that came after the first kept results, at the value that means "as before"
 LATER = {"noise_seeds": 0, "timesteps": "", "path": "vp", "prediction": None, "shift": 1.0}
-LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None}
+LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None, "schedules": ""}
 
 
 def decisive(
@@ -204,7 +210,7 @@ class Run:
             data["network"] = f"{Path(self.network).name}@{weights_hash(self.network)}"
             data["config"] = {k: data["config"][k] for k in DATA_FIELDS}
         if self.evaluation == "schedules":
-            data["schedules"] = SCHEDULES
+            data["schedules"] = compared_schedules(self.measurement.schedules)
         return data
 
     @property
@@ -356,7 +362,8 @@ def grid(
     runs = []
     for dataset in datasets:
         config = training_config(experiment, preset_name, dataset, steps)
-        base = Run(preset_name, config, chosen.measurement, what.evaluation, **(tools.names if tools else {}))
+        measurement = chosen.measurement_of(experiment)
+        base = Run(preset_name, config, measurement, what.evaluation, **(tools.names if tools else {}))
         if network:
             runs.append(replace(base, network=network))
         elif ready and (pair := pair_of(dataset, variants)):
