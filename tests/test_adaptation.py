@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import replace
 
 import pytest
+import torch
 
 from fvdm.backbones import tiny_backbone
 from fvdm.codecs import import_diffusers
-from fvdm.experiments import Measurement, Run, load_tools, run_experiment
+from fvdm.experiments import BACKBONE_WORLDS, Measurement, Run, load_tools, run_experiment
+from fvdm.files import WEIGHTS
+from fvdm.tasks import Pipeline
 from fvdm.training import preset
 from fvdm.training.tuning import ZEROS
 
@@ -55,3 +59,26 @@ def test_a_backbone_is_a_run(place):
     assert [run.name for run in runs_of(place / "elsewhere/wan", tools)] == [run.name for run in runs]
     tiny_backbone("WanTransformer3DModel", seed=1).save_pretrained(place / "other/wan/transformer")
     assert not {run.name for run in runs_of(place / "other/wan", tools)} & {run.name for run in runs}
+
+
+@pytest.mark.parametrize("world", BACKBONE_WORLDS)
+def test_they_open_by_name(world):
+    "With the codec, length and size that model_index.json names; that they know no vector is said, once."
+    pipe = Pipeline.from_pretrained(f"wan-{world}")
+    assert (pipe.frames, pipe.size, pipe.path.continuous) == (16, 64, True)
+    picture = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    with pytest.warns(UserWarning, match="trained with one timestep for all frames"):
+        video = pipe.animate(picture, steps=4, progress=False)
+    assert torch.equal(video.frames[0, 0], picture)
+
+
+def test_a_lora_that_comes_along():
+    "It opens by name, changes what is drawn, and no warning is left."
+    picture = torch.full((3, 64, 64), 90, dtype=torch.uint8)
+    how = {"steps": 4, "progress": False}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "the network was trained with one timestep")
+        tuned = Pipeline.from_pretrained("wan-faces", tuned="wan-faces/lora").animate(picture, **how)
+    plain = Pipeline.from_pretrained("wan-faces", tuned=WEIGHTS / "wan-faces/lora").animate(picture, **how)
+    assert torch.equal(tuned.latents, plain.latents)  # by its folder, too
+    assert not torch.equal(tuned.latents, Pipeline.from_pretrained("wan-faces").animate(picture, **how).latents)

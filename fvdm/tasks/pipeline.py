@@ -185,7 +185,9 @@ class Model:
             codec = load_codec(codec, device, tiling=tiling) if not hasattr(codec, "channels") else codec
             net = open_folder(other, codec, device, **diffusers)
             dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-            return cls(net, codec, {}, device, compile=compile, text=TextEncoder(name, device, dtype))
+            about = other / "card.json"  # of a network that was trained here
+            card = read_json(about) if about.is_file() and not diffusers.get("tuned") else {}
+            return cls(net, codec, card, device, compile=compile, text=TextEncoder(name, device, dtype))
         if diffusers:
             raise ValueError(f"{next(iter(diffusers))} is given, but {str(name)!r} is no network of diffusers")
         folder = network_folder(name, hub=True)
