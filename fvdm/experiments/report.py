@@ -257,7 +257,9 @@ def footer(
     "The last lines of a page: what computed it, and by what it was measured."
     results, tools = study.results, study.tools
     return FOOTER.format(
-        network="`, `".join(dict.fromkeys(r["network"] or r["config"]["model"] for r in results)),
+        network="`, `".join(
+            dict.fromkeys(r["network"] or r["config"].get("backbone") or r["config"]["model"] for r in results)
+        ),
         latents=", ".join(sorted({r["latents"] for r in results})),
         provenance=provenance_line(results),
         label=study.label,
