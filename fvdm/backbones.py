@@ -342,6 +342,21 @@ class Vectorized(nn.Module):
         super().__init__()
         self.model, self.backbone, self.more = model, backbone, more
 
+    def check_fits(self, x: Tensor, y: Tensor | None) -> None:
+        "Raises ValueError for channels, a text or a length that the model was not made for."
+        config = self.model.config
+        if x.shape[2] != config.in_channels:
+            raise ValueError(f"x has {x.shape[2]} channels, but this network takes {config.in_channels}")
+        width = self.backbone.text(config)[1]
+        if y is not None and (y.ndim != 3 or y.shape[-1] != width):
+            raise ValueError(f"y has shape {tuple(y.shape)}, but must be (B, L, {width}), an embedded text")
+        most, patch = getattr(config, "rope_max_seq_len", None), self.backbone.patch(config)
+        tokens = [size // unit for size, unit in zip((x.shape[1], *x.shape[-2:]), patch, strict=True)]
+        if most and max(tokens) > most:
+            raise ValueError(
+                f"x has {tokens} tokens in time, down and across, but this network knows {most} places each"
+            )
+
     def forward(
         self,
         x: Tensor,  # (B, N, C, H, W) latents
@@ -353,6 +368,7 @@ class Vectorized(nn.Module):
         backbone, config, dtype, more = self.backbone, self.model.config, self.model.dtype, self.more
         patch = backbone.patch(config)
         check_videos(x, t, patch)
+        self.check_fits(x, y)
         t = t.reshape(len(x), -1).expand(x.shape[:2]).unflatten(1, (-1, patch[0])).amax(2)
         y = x.new_zeros(len(x), *backbone.text(config)) if y is None else y
         if mask is not None and backbone.mask is None:

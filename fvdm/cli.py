@@ -403,7 +403,7 @@ class Prompts:
         device = torch.device(self.device or default_device())
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
         shape = encode_prompts(TextEncoder(self.network, device, dtype), list(self.prompts), self.out)
-        print(f"{self.out}: {shape[0]} prompts of {shape[1]} tokens, {shape[2]} channels")
+        print(f"{self.out}: {shape[0]} prompt{'s' * (shape[0] > 1)} of {shape[1]} tokens, {shape[2]} channels")
         return 0
 
 # %% ../nbs/14_cli.ipynb #cli-detector

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'atomic_write', 'save_tensors', 'short_name', 'read_json', 'plain_line', 'is_pickle', 'read_tensors',
-           'sha256', 'git_commit', 'device_name', 'provenance', 'RunLocked', 'run_lock', 'home_path', 'hub_folder']
+           'sha256', 'git_commit', 'device_name', 'provenance', 'RunLocked', 'run_lock', 'home_path',
+           'shipped_backbones', 'hub_folder']
 
 # %% ../nbs/05a_files.ipynb #files-002
 import datetime
@@ -181,15 +182,20 @@ def home_path(
 WEIGHTS = Path(fvdm.__file__).parent / "weights"  # of what comes with the package
 
 
+def shipped_backbones() -> list[str]:
+    "Names of the networks of diffusers that come with the repository; as a path, ./NAME, each is a folder of yours."
+    return sorted(file.parent.name for file in WEIGHTS.glob("*/model_index.json"))
+
+
 def hub_folder(
     name: str | Path,  # a folder, a diffusers folder in WEIGHTS, or "owner/model" on the Hugging Face hub
     patterns: list[str],  # files to download, for instance ["config.json", "*.safetensors"]
 ) -> Path:  # a folder, which need not exist if the name is not a hub name either
     "Where a model lies. Raises ValueError for a hub name that the hub does not give."
-    if (WEIGHTS / name / "model_index.json").is_file():
+    if str(name) in shipped_backbones():
         return WEIGHTS / name
     folder = home_path(name)
-    if folder.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    if folder.is_dir() or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name)):
         return folder
     from huggingface_hub import snapshot_download
 

@@ -28,6 +28,7 @@ from fvdm.files import (
     read_json,
     read_tensors,
     save_tensors,
+    shipped_backbones,
 )
 from .sde import NoisePath, make_path, path_record
 
@@ -56,7 +57,8 @@ def network_folder(
             f"network is {str(name)!r}, a file, but must be a folder; a checkpoint of another tool: {route}"
         )
     if missing := [f for f in NETWORK_FILES if not (folder / f).exists()]:
-        allowed = f"a shipped one ({', '.join(shipped_networks())}) or a folder with one"
+        shipped = [*shipped_networks(), *shipped_backbones()]
+        allowed = f"a shipped one ({', '.join(shipped)}) or a folder with one"
         raise ValueError(f"network is {str(name)!r}, but must be {allowed}; it has no {', '.join(missing)}")
     return folder
 

@@ -79,7 +79,7 @@ def test_four_lines(wan):
     told = read_tensors(text)
     assert told["texts"].shape[0] == 1 and told["texts"].shape[2] == 16 and told["texts"].any()
     assert told["empty"].shape == told["texts"].shape[1:] and not torch.equal(told["empty"], told["texts"][0])
-    assert "1 prompts of" in said
+    assert "1 prompt of" in said
     how = ("--lora", 2, "--prompts", text, "--latents", latents, "--out", run, "--preset", "smoke", "--batch", 2)
     shell("train", "--backbone", network, *how, "--checkpointing", "--precision", "fp32")
     see = ("--network", network, "--tuned", run, "--clip-frames", 9, "--size", 32, 48, "--steps", 2)

@@ -732,7 +732,9 @@ def adaptation(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dic
     answers = {}
     for method in SCALAR_USES if run.network else ("vector",):
         how = (few if method == "vector" else many) | {"context": context, "method": method}
-        answers[method] = draw_clips(net, len(context), seed=1, **how).unflatten(0, (-1, samples))
+        keep = prepared.drawn and prepared.drawn / method
+        z_of = draw_clips(net, len(context), seed=1, **how, progress=f"{method} {title}", keep=keep)
+        answers[method] = z_of.unflatten(0, (-1, samples))
     first = answers["vector"][:, 0]
     answers |= rivals | {TRUE: target[:, None]}
     rows = [completion_row("image-to-video", *answer, target, prepared, rivals) for answer in answers.items()]

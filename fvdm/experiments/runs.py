@@ -131,13 +131,19 @@ def backbone_folder(
 
 
 @cache
+def _hash_of(file: Path, stamp: tuple) -> str:
+    "A file's hash, as long as its stamp is the same."
+    return sha256(file)
+
+
 def weights_hash(
     network: str,  # a shipped network, a folder, or one of diffusers
 ) -> str:
     "Twelve characters that change with a network's weights. Raises ValueError when there is none of that name."
     folder = backbone_folder(network)
     files = sorted(set(weight_files(folder).values())) if folder else [network_folder(network) / "model.safetensors"]
-    hashes = [sha256(file) for file in files]
+    stamps = [file.stat() for file in files]
+    hashes = [_hash_of(file, (s.st_mtime_ns, s.st_size)) for file, s in zip(files, stamps, strict=True)]
     return (hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest())[:12]
 
 # %% ../../nbs/12c_runs.ipynb #runs-trained-as
@@ -167,7 +173,19 @@ def trained_as(
 
 # %% ../../nbs/12c_runs.ipynb #runs-013
 SCHEMA = 2  # of a run's record: all fields, under the names of `Config` and `Measurement`
-TRAINING_CODE = ("vtv", "sde", "dit", "objective", "runtime", "networks", "codecs", "worlds", "data", "training")
+TRAINING_CODE = (
+    "vtv",
+    "sde",
+    "dit",
+    "backbones",
+    "objective",
+    "runtime",
+    "networks",
+    "codecs",
+    "worlds",
+    "data",
+    "training",
+)
 DATA_FIELDS = ("dataset", "data_path", "frames", "interval", "size")  # of `Config`: what a network is measured on
 
 
@@ -200,6 +218,12 @@ class Run:
     codec: str = ""  # names and hashes of the tools
     detector: str = ""
 
+    def __post_init__(self):
+        if self.network and self.config.backbone and self.network != self.config.backbone:
+            raise ValueError(
+                f"network is {self.network!r}, but backbone is {self.config.backbone!r}: measure one of them"
+            )
+
     def record(self) -> dict:
         "The run as plain data: all that decides its result."
         data = {"schema": SCHEMA, **asdict(self)}
@@ -208,7 +232,8 @@ class Run:
             data["config"]["data_path"] = Path(self.config.data_path).resolve().name
         if self.network:
             data["network"] = f"{Path(self.network).name}@{weights_hash(self.network)}"
-            data["config"] = {k: data["config"][k] for k in DATA_FIELDS}
+            how = ("path", "prediction", "shift", "prompts") if self.config.backbone else ()
+            data["config"] = {k: data["config"][k] for k in (*DATA_FIELDS, *how)}
         if self.evaluation == "schedules":
             data["schedules"] = compared_schedules(self.measurement.schedules)
         return data
@@ -323,7 +348,7 @@ def runs_of_dataset(
 # %% ../../nbs/12c_runs.ipynb #runs-grid
 def choices(name: str, values: Iterable | None, default: Iterable) -> list:
     "The values, each once, or the default where they are None. Raises ValueError for none, or a text for several."
-    if isinstance(values, str):
+    if isinstance(values, str) or not isinstance(values, Iterable | None):
         raise ValueError(f"{name} is {shown(values)}, but must be several, in a list")
     chosen = list(dict.fromkeys(default if values is None else values))
     if not chosen:

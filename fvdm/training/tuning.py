@@ -12,6 +12,7 @@ import copy
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +84,8 @@ def read_prompts(
         kind = type(net.model).__name__
         raise ValueError(f"prompts is None, but a {kind} is told a text: give a file of 'fvdm prompts', or {ZEROS!r}")
     tokens, width = net.backbone.text(net.model.config)
+    if file != ZEROS and not home_path(file).is_file():
+        raise ValueError(f"prompts is {str(file)!r}, but must be a file of 'fvdm prompts', or {ZEROS!r}; there is none")
     found = {"texts": torch.zeros(1, tokens, width)} if file == ZEROS else read_tensors(home_path(file))
     texts = found.get("texts")
     if texts is None or texts.ndim != 3 or texts.shape[2] != width or (tokens > 1 and texts.shape[1] != tokens):
@@ -95,6 +98,14 @@ def read_prompts(
         allowed = f"1, or {len(latents.classes or ())} (classes), or {len(latents)} (clips)"
         raise ValueError(f"prompts is {str(file)!r}, with {count} texts, but may have {allowed}")
     masks, of_clip = found.get("masks"), choices[count]
+    rows = {"masks": texts.shape[:2], "empty": texts.shape[1:], "empty_mask": texts.shape[1:2]}
+    needed = {"masks", "empty"} <= found.keys() and "empty_mask" not in found
+    if wrong := [name for name, shape in rows.items() if name in found and found[name].shape != shape]:
+        was = f"{wrong[0]!r} has shape {tuple(found[wrong[0]].shape)}, but must have {tuple(rows[wrong[0]])}"
+        raise ValueError(f"prompts is {str(file)!r}, of which {was}")
+    if needed or not texts.is_floating_point() or not texts.isfinite().all():
+        fault = "no 'empty_mask' beside 'masks' and 'empty'" if needed else "'texts' that are no finite numbers"
+        raise ValueError(f"prompts is {str(file)!r}, which has {fault}")
     if "empty" in found:
         texts = torch.cat([texts, found["empty"][None]])
         masks = masks if masks is None else torch.cat([masks, found["empty_mask"][None]])
@@ -285,6 +296,11 @@ def read_lora(
     fits = lambda n: own.get(n) == (len(found[f"{n}.lora_B.weight"]), found[f"{n}.lora_A.weight"].shape[1])
     if wrong := [name for name in names if not fits(name)]:
         raise ValueError(f"{file} is a LoRA of another model: {wrong[0]} is not here, or not of that shape")
+    about = file.with_name("config.json")
+    begun = read_json(about).get("backbone_weights") if about.is_file() else None
+    if begun and begun != (own_weights := weights_digest(model)):
+        note = f"{file} was trained for weights {begun}, and these are {own_weights}: it may draw nothing"
+        warnings.warn(note, stacklevel=2)
     attach_lora(model, len(found[f"{names[0]}.lora_A.weight"]), names)
     weights = {name.replace(".weight", ".default.weight"): value for name, value in found.items()}
     model.load_state_dict(weights, strict=False)
