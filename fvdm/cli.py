@@ -29,6 +29,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
 from . import data, experiments, metrics, training, worlds
 from .codecs import load_codec
+from .data.datasets import plain_size
 from .experiments.cluster import check_time, minutes
 from .files import atomic_write, home_path, read_json, sha256
 from .importing import SD_CODEC, import_checkpoint
@@ -739,7 +740,7 @@ class Verb:
     codec: str | None = None  # another codec than the network was trained with
     device: str | None = None  # cpu, cuda, ... (None: a GPU if there is one)
     clip_frames: int | None = None  # of a network of diffusers: frames of a clip (None: as its class is used)
-    size: tuple[int, int] | None = None  # of a network of diffusers: height and width (None: as its class is used)
+    size: tuple[int, ...] | None = None  # of a network of diffusers: an edge, or height and width (None: its usual)
     tuned: str | None = None  # of a network of diffusers: folder of a run that fine-tuned it (LoRA or all weights)
     offload: bool = False  # of a network of diffusers: weights are on the device only while they are needed
     compile: bool = False  # compile the network: a minute at the start, then faster
@@ -781,7 +782,12 @@ class Verb:
 
     def shape(self) -> dict:
         "What a network of diffusers is opened with."
-        given = {"frames": self.clip_frames, "size": self.size, "offload": self.offload or None, "tuned": self.tuned}
+        given = {
+            "frames": self.clip_frames,
+            "size": self.size and plain_size(self.size),
+            "offload": self.offload or None,
+            "tuned": self.tuned,
+        }
         return {name: value for name, value in given.items() if value is not None}
 
     def rate(self, source: float | None) -> float:
