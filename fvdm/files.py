@@ -178,7 +178,7 @@ def home_path(
     except RuntimeError:  # no HOME, and no entry in the list of users
         return Path(path)
 
-# %% ../nbs/05a_files.ipynb #files-hub
+# %% ../nbs/05a_files.ipynb #files-backbones
 WEIGHTS = Path(fvdm.__file__).parent / "weights"  # of what comes with the package
 
 
@@ -186,7 +186,7 @@ def shipped_backbones() -> list[str]:
     "Names of the networks of diffusers that come with the repository; as a path, ./NAME, each is a folder of yours."
     return sorted(file.parent.name for file in WEIGHTS.glob("*/model_index.json"))
 
-
+# %% ../nbs/05a_files.ipynb #files-hub
 def hub_folder(
     name: str | Path,  # a folder, a diffusers folder in WEIGHTS, or "owner/model" on the Hugging Face hub
     patterns: list[str],  # files to download, for instance ["config.json", "*.safetensors"]

@@ -357,7 +357,7 @@ def _list_counts(counts: Counter, most: int = 12) -> str:
     text = ", ".join(f"{name} {n}" for name, n in sorted(counts.items())[:most])
     return text + (f" and {len(counts) - most} more" if len(counts) > most else "")
 
-# %% ../../nbs/07b_datasets.ipynb #datasets-edges
+# %% ../../nbs/07b_datasets.ipynb #datasets-plain
 def plain_size(
     size: int | tuple[int, int],  # edge of a clip, or height and width, pixels
 ) -> int | tuple[int, int]:  # of a square its edge
@@ -369,7 +369,7 @@ def plain_size(
         raise ValueError(f"size is {shown(size)}, but must be one edge, or height and width")
     return size[0] if len(set(size)) == 1 else tuple(size)
 
-
+# %% ../../nbs/07b_datasets.ipynb #datasets-edges
 def size_text(size: int | tuple[int, int]) -> str:
     "Width by height."
     height, width = (size, size) if isinstance(size, int) else size

@@ -262,6 +262,12 @@ def distances(
         **{name: fake.looks[name] / prepared.looks[name] for name in LOOKS},
     }
 
+# %% ../../nbs/12d_evaluations.ipynb #evaluations-strata
+def stratified_tau(n: int, frames: int, T: int, generator: torch.Generator) -> Tensor:  # (n, frames) long, 1..T
+    "One timestep for all frames of a clip, the i-th from the i-th of n equal parts of 1..T."
+    strata = (torch.arange(n) + torch.rand(n, generator=generator)) / n * T
+    return strata.long().clamp(0, T - 1)[:, None].expand(-1, frames) + 1
+
 # %% ../../nbs/12d_evaluations.ipynb #12_experim-013
 def _mean_error(net, z: Tensor, tau: Tensor, noise: Tensor, batch: int) -> float:
     "Mean squared error of what is predicted (the noise, or what the network's path asks for)."
@@ -271,12 +277,6 @@ def _mean_error(net, z: Tensor, tau: Tensor, noise: Tensor, batch: int) -> float
             some = (a[i : i + batch].to(device) for a in (z, tau, noise))
             errors.append(losses(net, *some)["mse"].cpu())
     return torch.cat(errors).mean().item()
-
-
-def stratified_tau(n: int, frames: int, T: int, generator: torch.Generator) -> Tensor:  # (n, frames) long, 1..T
-    "One timestep for all frames of a clip, the i-th from the i-th of n equal parts of 1..T."
-    strata = (torch.arange(n) + torch.rand(n, generator=generator)) / n * T
-    return strata.long().clamp(0, T - 1)[:, None].expand(-1, frames) + 1
 
 
 def denoising_errors(

@@ -142,7 +142,7 @@ def settings(
     own = ("config", "network", "latents_sha256", "code", "commit", "device", "date", "torch")
     return shared | {"runs": {r["name"]: {k: r[k] for k in own} for r in results}}
 
-
+# %% ../../nbs/12g_report.ipynb #report-others
 def others_shown(
     folder: Path,  # of a report
     config: dict,  # of the one that will be written there

@@ -121,7 +121,7 @@ def record_hash(
     "Eight characters that change when a value does; the order of the keys does not count."
     return hashlib.sha256(json.dumps(decisive(record), sort_keys=True).encode()).hexdigest()[:8]
 
-# %% ../../nbs/12c_runs.ipynb #weights-hash-def
+# %% ../../nbs/12c_runs.ipynb #runs-backbone
 def backbone_folder(
     network: str,  # a network of ours, or one of diffusers by its folder or name
 ) -> Path | None:  # of the transformer; None: it is one of ours
@@ -129,7 +129,7 @@ def backbone_folder(
     folder = hub_folder(network, ["transformer/*"]) / "transformer"
     return folder if (folder / "config.json").is_file() else None
 
-
+# %% ../../nbs/12c_runs.ipynb #weights-hash-def
 @cache
 def _hash_of(file: Path, stamp: tuple) -> str:
     "A file's hash, as long as its stamp is the same."
@@ -171,6 +171,23 @@ def trained_as(
         k: card[k] for k in ("config", "seconds", "precision") if k in card
     }
 
+# %% ../../nbs/12c_runs.ipynb #runs-record
+def backbone_record(config: Config) -> dict:
+    "What a record says of a backbone in place of where its files lie."
+    if not config.backbone:
+        return {}
+    told = config.prompts
+    if told and told != ZEROS:
+        told = f"{Path(told).stem}@{sha256(home_path(told))[:12]}"
+    return {"backbone": f"{Path(config.backbone).name}@{weights_hash(config.backbone)}", "prompts": told}
+
+# %% ../../nbs/12c_runs.ipynb #runs-model
+def model_name(config: Config) -> str:
+    "A model by its name; a backbone by that and what of it is trained."
+    if not config.backbone:
+        return config.model
+    return f"{Path(config.backbone).name}-{f'lora{config.lora}' if config.lora else 'full'}"
+
 # %% ../../nbs/12c_runs.ipynb #runs-013
 SCHEMA = 2  # of a run's record: all fields, under the names of `Config` and `Measurement`
 TRAINING_CODE = (
@@ -187,23 +204,6 @@ TRAINING_CODE = (
     "training",
 )
 DATA_FIELDS = ("dataset", "data_path", "frames", "interval", "size")  # of `Config`: what a network is measured on
-
-
-def backbone_record(config: Config) -> dict:
-    "What a record says of a backbone in place of where its files lie."
-    if not config.backbone:
-        return {}
-    told = config.prompts
-    if told and told != ZEROS:
-        told = f"{Path(told).stem}@{sha256(home_path(told))[:12]}"
-    return {"backbone": f"{Path(config.backbone).name}@{weights_hash(config.backbone)}", "prompts": told}
-
-
-def model_name(config: Config) -> str:
-    "A model by its name; a backbone by that and what of it is trained."
-    if not config.backbone:
-        return config.model
-    return f"{Path(config.backbone).name}-{f'lora{config.lora}' if config.lora else 'full'}"
 
 
 @dataclass(frozen=True)
