@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fvdm.experiments import Run, grid, load_tools
+from fvdm.experiments import Run, backbone_runs, grid, load_tools
 from fvdm.experiments.runs import record_hash
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -38,6 +38,7 @@ def test_the_study_is_kept():
     for experiment in ("table1", "ablation_p", "ablation_scale"):
         names |= {run.name for run in grid(experiment, "scratch", seeds=[0, 1, 2], tools=tools)}
     names |= {run.name for run in grid("table1", "scratch", ["ucf101=weizmann"], seeds=[0, 1, 2], tools=tools)}
+    names |= {run.name for run in backbone_runs(tools)}
     assert names <= {f.stem for f in RESULTS}
 
 
