@@ -36,6 +36,9 @@ def main():
     kind = card["network"]["_class_name"]
     model = getattr(diffusers, kind).from_pretrained(args.run / "transformer", torch_dtype=torch.bfloat16)
     model.save_pretrained(out / "transformer")
+    about = read_json(out / "transformer" / "config.json")
+    about.pop("_name_or_path", None)  # where it was opened, which says nothing elsewhere
+    atomic_write(out / "transformer" / "config.json", json.dumps(about, indent=2) + "\n")
     diffusers.FlowMatchEulerDiscreteScheduler(shift=path["shift"]).save_pretrained(out / "scheduler")
     card["config"] = {k: v for k, v in config.items() if k not in WHERE}
     card["config"]["model"] = kind

@@ -82,3 +82,9 @@ def test_a_lora_that_comes_along():
     plain = Pipeline.from_pretrained("wan-faces", tuned=WEIGHTS / "wan-faces/lora").animate(picture, **how)
     assert torch.equal(tuned.latents, plain.latents)  # by its folder, too
     assert not torch.equal(tuned.latents, Pipeline.from_pretrained("wan-faces").animate(picture, **how).latents)
+
+
+def test_no_place_of_one_machine():
+    "Nothing that comes along says where on a disk it was made."
+    for file in WEIGHTS.rglob("*.json"):
+        assert '": "/' not in file.read_text(), file
