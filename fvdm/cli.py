@@ -29,7 +29,6 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
 from . import data, experiments, metrics, training, worlds
 from .codecs import load_codec
-from .data.datasets import plain_size
 from .experiments.cluster import check_time, minutes
 from .files import atomic_write, home_path, read_json, sha256
 from .importing import SD_CODEC, import_checkpoint
@@ -782,12 +781,7 @@ class Verb:
 
     def shape(self) -> dict:
         "What a network of diffusers is opened with."
-        given = {
-            "frames": self.clip_frames,
-            "size": self.size and plain_size(self.size),
-            "offload": self.offload or None,
-            "tuned": self.tuned,
-        }
+        given = {"frames": self.clip_frames, "size": self.size, "offload": self.offload or None, "tuned": self.tuned}
         return {name: value for name, value in given.items() if value is not None}
 
     def rate(self, source: float | None) -> float:

@@ -16,7 +16,8 @@ from fvdm.codecs import import_diffusers
 from fvdm.files import WEIGHTS, atomic_write, read_json
 from fvdm.tasks import Pipeline
 
-WHERE = ("backbone", "prompts", "data_path")  # of a configuration: paths, which say nothing elsewhere
+# of a configuration: paths, which say nothing elsewhere; and what encoded clips decide, which "data" names
+LEFT_OUT = ("backbone", "prompts", "data_path", "clips")
 
 
 def main():
@@ -40,7 +41,7 @@ def main():
     about.pop("_name_or_path", None)  # where it was opened, which says nothing elsewhere
     atomic_write(out / "transformer" / "config.json", json.dumps(about, indent=2) + "\n")
     diffusers.FlowMatchEulerDiscreteScheduler(shift=path["shift"]).save_pretrained(out / "scheduler")
-    card["config"] = {k: v for k, v in config.items() if k not in WHERE}
+    card["config"] = {k: v for k, v in config.items() if k not in LEFT_OUT}
     card["config"]["model"] = kind
     card["weights"] = "moving average, bfloat16"
     atomic_write(out / "card.json", json.dumps(card, indent=1) + "\n")

@@ -10,10 +10,12 @@ import torch
 
 from fvdm.backbones import tiny_backbone
 from fvdm.codecs import import_diffusers
-from fvdm.experiments import BACKBONE_WORLDS, Measurement, Run, load_tools, run_experiment
+from fvdm.experiments import BACKBONE_WORLDS, Measurement, Run, backbone_runs, draw_clips, load_tools, run_experiment
+from fvdm.experiments.runs import weights_hash
 from fvdm.files import WEIGHTS
 from fvdm.tasks import Pipeline
 from fvdm.training import preset
+from fvdm.training.step import build
 from fvdm.training.tuning import ZEROS
 
 import_diffusers()  # before transformers, which peft imports
@@ -59,6 +61,42 @@ def test_a_backbone_is_a_run(place):
     assert [run.name for run in runs_of(place / "elsewhere/wan", tools)] == [run.name for run in runs]
     tiny_backbone("WanTransformer3DModel", seed=1).save_pretrained(place / "other/wan/transformer")
     assert not {run.name for run in runs_of(place / "other/wan", tools)} & {run.name for run in runs}
+
+
+def test_a_record_is_of_one_network(place, tmp_path):
+    "Measured is what is named; other weights in the same folder have another hash, in the same process too."
+    flow = {"path": "flow", "prediction": "velocity", "prompts": ZEROS}
+    config = replace(preset("smoke"), backbone="wan-faces", full=True, **flow)
+    with pytest.raises(ValueError, match="network is 'wan-sky', but backbone is 'wan-faces'"):
+        Run("smoke", config, SMALL, "adaptation", network="wan-sky")
+    as_chain = replace(config, path="vp", prediction="eps")
+    names = {Run("smoke", c, SMALL, "adaptation", network="wan-faces").name for c in (config, as_chain)}
+    assert len(names) == 2  # the noise path decides what is measured
+    shutil.copytree(place / "wan", tmp_path / "wan")
+    before = weights_hash(str(tmp_path / "wan"))
+    tiny_backbone("WanTransformer3DModel", seed=1).save_pretrained(tmp_path / "wan/transformer")
+    assert weights_hash(str(tmp_path / "wan")) != before
+
+
+class Clips:
+    "Stands for latents."
+
+    shape, classes, labels = (16, 4, 8, 8), [], None
+    __len__ = lambda self: 1
+
+
+def test_a_report_draws_what_a_user_gets():
+    "By the flow that it was trained on; a report in the device's fastest arithmetic, so not bit for bit."
+    net = build(backbone_runs(datasets=["faces"])[0].config, Clips()).eval()
+    pipe = Pipeline.from_pretrained("wan-faces")
+    video = next(iter(pipe.batches(2, size=32, steps=4, solver="ddim", seed=0, progress=False)))
+    assert (draw_clips(net, 2, 4, seed=0) - video.latents).abs().mean() < 0.05
+
+
+def test_tuned_weights_of_another_class_are_refused(tmp_path):
+    tiny_backbone("LTXVideoTransformer3DModel").save_pretrained(tmp_path / "transformer")
+    with pytest.raises(ValueError, match="holds a LTXVideoTransformer3DModel, but the network is a Wan"):
+        Pipeline.from_pretrained("wan-faces", tuned=tmp_path)
 
 
 @pytest.mark.parametrize("world", BACKBONE_WORLDS)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..arguments import check_value, shown
 from ..backbones import Vectorized, open_backbone, scheduler_path
 from ..codecs import Codec, import_diffusers
+from ..data.datasets import plain_size
 from ..files import WEIGHTS, home_path, hub_folder, read_json, save_tensors
 from ..networks import shipped_networks
 from ..sde import NoisePath
@@ -213,7 +214,8 @@ def latent_size(
     "Latents in time and along the edges. Raises ValueError for what codec or transformer cannot take."
     usual = USUAL[kind]
     count = codec.latent_frames(usual[0] if frames is None else frames)
-    edges = usual[1:] if size is None else (size, size) if isinstance(size, int) else tuple(size)
+    size = usual[1:] if size is None else plain_size(size)
+    edges = (size, size) if isinstance(size, int) else size
     for edge, rows in zip(edges, patch[1:], strict=True):
         if edge < 1 or edge % (codec.factor * rows):
             raise ValueError(f"size is {size}, but each edge must be a multiple of {codec.factor * rows}")
@@ -225,12 +227,11 @@ def latent_size(
 def check_opening(frames, size, dtype, offload, tuned) -> None:
     "Raises ValueError for what `open_folder` cannot take."
     check_value("frames", frames, int | None, (1, None))
-    check_value("size", size, int | Sequence[int] | None, (1, None))
+    if size is not None:
+        plain_size(size)
     check_value("dtype", dtype, torch.dtype | None)
     check_value("offload", offload, bool)
     check_value("tuned", tuned, str | Path | None)
-    if not isinstance(size, int | None) and len(size) != 2:
-        raise ValueError(f"size is {size}, but must be one edge, or height and width")
 
 
 def open_folder(
