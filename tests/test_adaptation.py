@@ -21,7 +21,7 @@ from fvdm.training.tuning import ZEROS
 import_diffusers()  # before transformers, which peft imports
 pytest.importorskip("peft")
 
-SMALL = Measurement(points=2, clips=80, real=80, ddim=2, held_out=8)
+SMALL = Measurement(points=2, clips=8, real=8, ddim=2, held_out=8, shrink="ledoit-wolf")
 
 
 @pytest.fixture(scope="module")

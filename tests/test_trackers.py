@@ -2,6 +2,7 @@
 
 import csv
 import re
+import time
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_wandb_offline(latents, tmp_path, monkeypatch):
         "wandb/offline-run-*/*.wandb"
     )  # beside the checkpoints, not in the folder of work
     assert not (tmp_path / "wandb").exists()
-    kept = re.findall(rb"\x04loss.{1,3}?(\d\.\d+)", file.read_bytes(), re.DOTALL)  # its records hold numbers as text
-    assert {f"{float(value):.5g}" for value in kept} == {f"{float(row['loss']):.5g}" for row in rows}
+    told = {f"{float(row['loss']):.5g}" for row in rows}
     assert len(rows) == 3
+    until = time.monotonic() + 30  # W&B writes from a process of its own
+    while told != (kept := losses_in(file)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert kept == told
+
+
+def losses_in(file) -> set[str]:
+    "The losses in a file of W&B, whose records hold numbers as text."
+    found = re.findall(rb"\x04loss.{1,3}?(\d\.\d+)", file.read_bytes(), re.DOTALL)
+    return {f"{float(value):.5g}" for value in found}

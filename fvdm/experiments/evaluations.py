@@ -441,7 +441,7 @@ def schedules(net, run: Run, prepared: Prepared, title: str, compared: dict | No
     size, rows, clips, features = run.measurement, [], {}, {}
     for name, (solver, steps, spacing) in compared.items():
         if run.preset == "smoke":
-            steps = max(2, steps // 25)
+            steps = max(2, steps // 50)
         began = time.perf_counter()
         z = draw_clips(net, size.clips, steps, 0, solver, spacing, size.cfg, progress=f"{name} {title}")
         seconds = time.perf_counter() - began

@@ -70,7 +70,10 @@ _TABLE = {
     "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, "jpeg75",   ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),
 }
 # fmt: on
-_IN_MINUTES = {"quick": {"pairs": True, "fewer": FEWER}}
+_IN_MINUTES = {
+    "smoke": {"fewer": {"ablation_schedule": {"schedules": "few"}}},
+    "quick": {"pairs": True, "fewer": FEWER},
+}
 EXPERIMENT_PRESETS = {
     name: ExperimentPreset(Measurement(*row[:8]), *row[8:], **_IN_MINUTES.get(name, {})) for name, row in _TABLE.items()
 }

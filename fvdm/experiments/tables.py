@@ -152,16 +152,14 @@ def pairs(
     baseline,  # the variant that the others are compared with
     by: Sequence[str] = (),  # columns within whose values to compare
 ) -> Iterator[tuple[dict, list[float], list[float]]]:
-    "Each variant but the baseline: what it is, its metric by seed, and the baseline's."
-
-    def by_seed(rows, value):
-        return rows[rows[variant] == value].sort_values("seed")[metric].tolist()
-
+    "Each variant but the baseline: what it is, its metric by seed, and the baseline's; of the seeds that both have."
     for key, rows in table.groupby(list(by), sort=False) if by else [((), table)]:
-        base = by_seed(rows, baseline)
-        for value in rows[variant].unique() if base else ():
-            if value != baseline:
-                yield dict(zip(by, key, strict=True)) | {variant: value}, by_seed(rows, value), base
+        by_seed = rows.pivot(index="seed", columns=variant, values=metric)
+        others = [value for value in rows[variant].unique() if value != baseline]
+        for value in others if baseline in by_seed else ():
+            both = by_seed[[value, baseline]].dropna()
+            if len(both):
+                yield dict(zip(by, key, strict=True)) | {variant: value}, *both.T.to_numpy().tolist()
 
 # %% ../../nbs/12f_tables.ipynb #tables-013
 MARGIN = 0.05  # of the baseline's mean: closer than that is alike
