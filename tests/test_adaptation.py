@@ -53,6 +53,7 @@ def test_a_backbone_is_a_run(place):
     assert len(errors) == 3
     assert after["training"]["parameters"] > before["training"]["parameters"]
     text = json.dumps([before, after])
+    assert set(after["libraries"]) == {"diffusers", "peft"}
     assert str(place) not in text and '"backbone": "wan@' in text  # known by its weights, not by where it lies
 
     again = run_experiment(runs, tools, **how)

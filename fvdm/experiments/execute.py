@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -238,6 +239,7 @@ def result_of(
     points: list[dict],  # from `evaluate`
 ) -> dict:
     "A run's result as it is kept: what decides it, what was measured, what computed it."
+    libraries = ["diffusers"] * bool(run.config.backbone) + ["peft"] * bool(run.config.lora)
     return {
         "name": run.name,
         **run.record(),
@@ -250,6 +252,7 @@ def result_of(
         "latents_sha256": prepared.latents.sha256,
         "code": code_hash(),
         **provenance(),
+        **({"libraries": {name: version(name) for name in libraries}} if libraries else {}),
     }
 
 # %% ../../nbs/12e_execute.ipynb #execute-run

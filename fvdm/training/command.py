@@ -71,14 +71,16 @@ class TrainOptions:
 def resolve(config: Config, options: TrainOptions) -> Config:
     "The configuration as latents and a backbone's folder complete it. Raises ValueError."
     if options.latents:
-        config = replace(config, dataset=Path(options.latents).resolve().name, data_path=None)
+        there = Latents(options.latents, verify=False)
+        dataset = Path(options.latents).resolve().name
+        config = replace(config, dataset=dataset, data_path=None, clips=len(there))
     if not config.backbone:
         return config
     if config.backbone in PUBLISHED and options.dry_run:
         return replace(config, frames=WAN_CLIP[0], path="flow")
     if not options.latents:
         raise ValueError("latents is None, but a backbone is trained on encoded clips: see fvdm data encode")
-    return tuning_config(config, Latents(options.latents, verify=False).shape)
+    return tuning_config(config, there.shape)
 
 
 def open_latents(config: Config, options: TrainOptions) -> Latents:
