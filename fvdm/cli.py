@@ -659,6 +659,8 @@ class Report:
         folder = experiments.home() / "nbs"
         file = folder / f"{self.notebook}.ipynb"
         allowed = sorted(f.stem for f in folder.glob("[a-z]*.ipynb") if experiments.notebook_parameters(f))
+        if not allowed:
+            raise ValueError("notebook must be one of a clone of the repository: the installed package has none")
         if self.notebook not in allowed:
             raise ValueError(f"notebook is {self.notebook!r}, but may be one of: {', '.join(allowed)}")
         if wrong := [pair for pair in self.set if "=" not in pair]:

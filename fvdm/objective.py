@@ -115,6 +115,9 @@ def losses(
     check_losses(x0, tau, weighting, path)
     if x0.dtype in (torch.float16, torch.bfloat16):
         x0 = x0.float()  # the bound's terms are small differences
+    if noise is not None and noise.shape != x0.shape:
+        hint = ": labels go in as y=" if noise.ndim == 1 else ""
+        raise ValueError(f"noise has shape {tuple(noise.shape)}, but must have x0's, {tuple(x0.shape)}{hint}")
     if noise is None:
         noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
     noise = noise.to(x0.dtype)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FOOTER', 'PHOTO', 'PALETTE', 'WIDEST', 'listed', 'assigned', 'check_parameters', 'notebook_parameters', 'report_root',
-           'report_folder', 'markdown_table', 'draw_gaps_as_dashes', 'settings', 'others_shown', 'held_out_clips',
-           'in_words', 'Study', 'footer', 'save_figure', 'Report', 'KeptReport', 'kept_report', 'shrink_pictures',
-           'is_bar', 'place_notebook', 'execute_report']
+           'report_folder', 'number_text', 'markdown_table', 'draw_gaps_as_dashes', 'settings', 'others_shown',
+           'held_out_clips', 'in_words', 'Study', 'footer', 'save_figure', 'Report', 'KeptReport', 'kept_report',
+           'shrink_pictures', 'is_bar', 'place_notebook', 'execute_report']
 
 # %% ../../nbs/12g_report.ipynb #report-002
 import ast
@@ -17,6 +17,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass, field
+from math import floor, log10, nan
 from pathlib import Path
 
 from .. import arguments
@@ -107,16 +108,29 @@ def report_folder(
     return report_root(out, preset_name) / name / f"{preset_name}{suffix}"
 
 # %% ../../nbs/12g_report.ipynb #report-013
+def number_text(
+    value,  # a number, or what is shown as it is
+    half_width: float = nan,  # of its interval; nan: unknown
+) -> str:
+    "Four digits, or the value to two digits of its interval; nothing where there is no number."
+    if value is None or value != value:
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if not half_width > 0:
+        return f"{value:.4g}"
+    digits = max(0, 1 - floor(log10(half_width)))
+    return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+
+
 def markdown_table(table) -> str:  # a DataFrame; its index is not shown
-    "A table for a page: four digits, nothing where there is no number."
-
-    def text(v):
-        if v is None or v != v:
-            return ""
-        return f"{v:.4g}" if isinstance(v, float) else str(v)
-
-    rows = [[str(c) for c in table.columns], ["---"] * len(table.columns)]
-    rows += [[text(v) for v in row] for row in table.itertuples(index=False)]
+    "A table for a page; a column and the one of its intervals (the same name and ±) are one."
+    columns, texts = list(table.columns), {}
+    for name in columns:
+        half_widths = table[f"{name} ±"] if f"{name} ±" in columns else [nan] * len(table)
+        if not (str(name).endswith(" ±") and str(name)[:-2] in columns):
+            texts[name] = [number_text(*pair) for pair in zip(table[name], half_widths, strict=True)]
+    rows = [[str(name) for name in texts], ["---"] * len(texts), *zip(*texts.values(), strict=True)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 # %% ../../nbs/12g_report.ipynb #report-dashes
