@@ -110,6 +110,8 @@ def check_path(
 ) -> None:
     "Raises ValueError for what no file system can hold."
     text = os.fspath(value)
+    if not text:
+        raise ValueError(f"{name} is empty, but must be a path")
     if "\0" in text:
         raise ValueError(f"{name} is {shown(text)}, but a path cannot hold a zero")
     if any(len(part.encode(errors="surrogatepass")) > 255 for part in text.split("/")):

@@ -6,7 +6,7 @@
 __all__ = ['WRAPPERS', 'ROUTE', 'AVERAGES', 'NETWORKS', 'COUNTERS', 'SIZES', 'sinusoid', 'position_tables', 'TimestepEmbedder',
            'needs_float32', 'attend', 'Attention', 'modulate', 'Block', 'FinalLayer', 'check_input', 'check_values',
            'canonical_key', 'inner_network', 'find_network', 'check_weights', 'resized_table', 'VideoDiT',
-           'create_model']
+           'model_sizes', 'create_model']
 
 # %% ../nbs/02_dit.ipynb #02_dit-002
 import math
@@ -377,15 +377,22 @@ SIZES = {  # hidden, depth, heads
 
 
 @checked()
-def create_model(
-    model: str,  # a size in `SIZES`, a slash, and the patch's edge: "FVDM-B/2"
-    **config,  # the other arguments of `VideoDiT`
-) -> VideoDiT:  # freshly initialized
-    "A network of a named size. Raises ValueError for one that does not exist."
+def model_sizes(
+    model: str,  # as in `create_model`
+) -> dict[str, int]:  # arguments of `VideoDiT`
+    "The sizes that a name stands for. Raises ValueError for one that does not exist."
     size, _, patch = model.partition("/")
     if size not in SIZES or not patch.isdigit() or not int(patch):
         sizes = ", ".join(SIZES)
         allowed = f"SIZE/PATCH, where SIZE is one of {sizes} and PATCH the edge of a patch, for instance FVDM-B/2"
         raise ValueError(f"model is {model!r}, but may be {allowed}")
     hidden, depth, heads = SIZES[size]
-    return VideoDiT(**dict(hidden_size=hidden, depth=depth, num_heads=heads, patch_size=int(patch)) | config)
+    return {"hidden_size": hidden, "depth": depth, "num_heads": heads, "patch_size": int(patch)}
+
+
+def create_model(
+    model: str,  # a size in `SIZES`, a slash, and the patch's edge: "FVDM-B/2"
+    **config,  # the other arguments of `VideoDiT`
+) -> VideoDiT:  # freshly initialized
+    "A network of a named size. Raises ValueError for one that does not exist."
+    return VideoDiT(**model_sizes(model) | config)

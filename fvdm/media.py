@@ -53,6 +53,8 @@ def read_image(
             if image.mode.startswith("I"):
                 grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, -1)
+            if image.mode == "F":
+                raise ValueError("its pixels are floats, of no known range: save it with 8 or 16 bits")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or printable(error)
@@ -235,7 +237,10 @@ def check_out(
         refuse("but must end in one of: " + ", ".join(f"{s or '(nothing)'} ({what})" for s, what in SUFFIXES.items()))
     if not path.parent.is_dir():
         refuse(f"but there is no folder {str(path.parent)!r}")
-    if not os.access(path.parent, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError:
         refuse("but its folder cannot be written to")
     if path.is_dir() and path.suffix:
         refuse("which is a folder")

@@ -164,7 +164,10 @@ class Playground:
     "Widgets that choose a `Scene`, and what it looks like: `box` is shown in a notebook or by Voila."
 
     def __init__(self):
-        import ipywidgets as w
+        try:
+            import ipywidgets as w
+        except ModuleNotFoundError:
+            raise ModuleNotFoundError("the playground needs ipywidgets: pip install 'fvdm[notebooks]'") from None
 
         start, thin = Scene(), {"width": "2.2em", "padding": "0"}
         self.network = w.Dropdown(options=["faces", "sky", "figures"], description="network")

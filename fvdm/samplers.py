@@ -312,8 +312,11 @@ def begin(
     generator: torch.Generator | None = None,  # source of the noise; its device is the result's
     path: NoisePath | None = None,  # None: the paper's
 ) -> Tensor:  # (B, N, C, H, W), what `sample` takes
-    "The video at the first row of a plan. Raises ValueError when frames must be given and are not."
+    "The video at the first row of a plan. Raises ValueError for a context that does not fit, or is missing."
     path = path or Schedule()
+    given = isinstance(context, Tensor) and context.is_floating_point() and context.shape == tuple(shape)
+    if context is not None and not given:
+        raise ValueError(f"context is {shown(context)}, but must be floating point, of the shape {tuple(shape)}")
     noise = torch.randn(shape, generator=generator, device=generator.device if generator else None)
     below = plan[0] < path.T
     if context is None:

@@ -56,7 +56,7 @@ from fvdm.experiments.evaluations import (
     task_errors,
     tasks,
 )
-from .execute import execute_run, load_samples, run_experiment, train_run, train_runs
+from .execute import execute_run, kept_result, load_samples, run_experiment, train_run, train_runs
 from .paper import PAPER, REPEATED_FVD
 from fvdm.experiments.presets import (
     EXPERIMENT_PRESETS,
@@ -110,8 +110,8 @@ __all__ = [
     "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
     "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
     "code_hash", "compare", "completions", "denoising_errors", "distances", "draw_clips", "dunnett", "encode_tasks",
-    "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks",
-    "grid", "holm", "home", "kept_report", "last_step", "listed", "load_samples", "load_tools", "long_videos",
+    "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",
+    "holm", "home", "kept_report", "kept_result", "last_step", "listed", "load_samples", "load_tools", "long_videos",
     "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome", "over_seeds",
     "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
     "provenance_table", "ratio_to", "report_folder", "report_root", "run_experiment", "run_tasks", "sample_tasks",

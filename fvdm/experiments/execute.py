@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Around', 'thinned', 'learning_curve', 'undisturbed', 'save_interval', 'fit', 'keep_trained', 'train_run', 'alike',
-           'train_group', 'train_runs', 'network_at', 'drawn_folder', 'evaluate', 'result_of', 'execute_run',
-           'DataSets', 'data_sets', 'warn_of_other_data', 'run_experiment', 'load_samples']
+           'train_group', 'train_runs', 'network_at', 'drawn_folder', 'evaluate', 'result_of', 'kept_result',
+           'execute_run', 'DataSets', 'data_sets', 'warn_of_other_data', 'run_experiment', 'load_samples']
 
 # %% ../../nbs/12e_execute.ipynb #execute-002
 import csv
@@ -265,9 +265,17 @@ def _clear(folder: Path) -> None:
             old.unlink()
 
 
-def _kept(file: Path) -> dict | None:
+def kept_result(file: Path) -> dict | None:
     "A result, if it is kept. Raises ValueError that names the file, if it is damaged."
-    return read_json(file) | {"kept": True} if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        result = read_json(file)
+        if missing := [key for key in ("config", "points", "training", "code") if not result.get(key)]:
+            raise ValueError(f"{file} holds no {missing[0]}")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{error}: this kept result is damaged; delete it, or compute it again (fresh)") from None
+    return result | {"kept": True}
 
 
 def execute_run(
@@ -281,10 +289,10 @@ def execute_run(
 ) -> dict | None:  # the result, with "kept"; None if the budget ended first
     "Compute a run, or read its kept result. Raises `fvdm.files.RunLocked` when another process trains its network."
     file, folder = results / f"{run.name}.json", trainings / run.training
-    if not fresh and (kept := _kept(file)):
+    if not fresh and (kept := kept_result(file)):
         return kept
     with run_lock(folder):
-        if not fresh and (kept := _kept(file)):  # by a process that had the lock
+        if not fresh and (kept := kept_result(file)):  # by a process that had the lock
             return kept
         if fresh:
             _clear(folder)

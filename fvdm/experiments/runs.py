@@ -25,7 +25,7 @@ from ..arguments import shown
 from ..backbones import weight_files
 from ..codecs import Codec, Identity, load_codec
 from ..data import LAYOUTS
-from ..dit import VideoDiT
+from ..dit import VideoDiT, model_sizes
 from fvdm.experiments.presets import (
     EXPERIMENT_PRESETS,
     EXPERIMENTS,
@@ -317,7 +317,7 @@ def training_config(
     chosen = EXPERIMENT_PRESETS[preset_name]
     training = chosen.table1 if experiment == "table1" else preset_name
     name, path = check_dataset(dataset)
-    steps = steps or chosen.steps.get(experiment)
+    steps = chosen.steps.get(experiment) if steps is None else steps
     config = preset(training, dataset=name, data_path=path, steps=steps)
     what = EXPERIMENTS[experiment]
     if what.sizes:
@@ -325,7 +325,7 @@ def training_config(
     changes = {k: v for k, v in what.training.items() if preset_name != "smoke" or k == "init"}
     if changes.get("init") == "world":
         changes |= shipped_start(name)
-    return replace(config, **changes | ({"steps": steps} if steps else {}))
+    return replace(config, **changes | ({"steps": steps} if steps is not None else {}))
 
 # %% ../../nbs/12c_runs.ipynb #12_experim-019
 def runs_of_dataset(
@@ -374,7 +374,7 @@ def grid(
     check_preset(preset_name)
     what, chosen = EXPERIMENTS[experiment], EXPERIMENT_PRESETS[preset_name]
     seeds = [int(s) for s in choices("seeds", seeds, ())]
-    as_asked = steps or models or timesteps or network or seeds != [0]
+    as_asked = steps is not None or models or timesteps or network or seeds != [0]
     ready = chosen.pairs and what.pairs and not as_asked
     usual = worlds_with_pairs() if ready else chosen.datasets[: what.datasets]
     datasets = choices("datasets", datasets, usual)
@@ -382,6 +382,8 @@ def grid(
     variants = [{"timesteps": text} for text in schemes]
     variants = variants or [{"p": float(p)} for p in choices("p_values", p_values, what.p or chosen.p)]
     models = list(models or (chosen.models if what.sizes else (None,)))  # None: the training preset's
+    for model in filter(None, models):
+        model_sizes(model)
     if what.evaluation == "schedules" and chosen.schedules_of == "shipped" and not network:
         network = f"{datasets[0]}-ptss"
     runs = []
