@@ -269,7 +269,7 @@ def configuration(titles: dict[str, str]) -> dict:
         "docs_dir": "pages",
         "site_dir": "site",
         "theme": {"name": "material", "font": False, "features": features, "icon": {"logo": "material/filmstrip"}},
-        "plugins": ["search", "offline"],  # searched from a file, too
+        "plugins": ["search"],
         "extra": {"generator": False},
         "extra_css": ["assets/site.css"],
         "markdown_extensions": [

@@ -161,7 +161,10 @@ WIDE = """
     .map(e => e.tagName + " " + e.textContent.trim().slice(0, 80))
 """
 PAGES = ["index", "lessons/quickstart", "lessons/01_sde", "lessons/08_metrics", "lessons/12_experiments", "api/vtv"]
-REPORTS = ["reports/index", "reports/table1/scratch/report", "reports/claims/quick/notebook", "guides/words"]
+REPORTS = ["reports/index", "reports/claims/quick/notebook", "guides/words"]
+REPORTS += [
+    f"reports/{name}/report" for name in ("table1/scratch", "study/quick", "zero_shot/quick", "training_schemes/quick")
+]
 
 
 @pytest.mark.parametrize("name", PAGES + REPORTS)
