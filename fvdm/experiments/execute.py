@@ -271,8 +271,8 @@ def kept_result(file: Path) -> dict | None:
         return None
     try:
         result = read_json(file)
-        if missing := [key for key in ("config", "points", "training", "code") if not result.get(key)]:
-            raise ValueError(f"{file} holds no {missing[0]}")
+        if not result.get("points"):
+            raise ValueError(f"{file} holds nothing that was measured")
     except (OSError, ValueError) as error:
         raise ValueError(f"{error}: this kept result is damaged; delete it, or compute it again (fresh)") from None
     return result | {"kept": True}
