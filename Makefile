@@ -23,12 +23,19 @@ BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 
 unexport PYTHONDONTWRITEBYTECODE   # installed modules are compiled once, when first imported
 
-.PHONY: reproduce smoke notebooks $(RUNS) install check test docs clean
-reproduce: install
+.PHONY: reproduce smoke notebooks variables $(RUNS) install check test docs clean
+reproduce: variables install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks
 
 smoke: install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks OUT=reports/smoke PRESET=smoke
+
+# what is asked for is checked before anything is installed
+variables:
+	@for n in $(NB); do test -f nbs/$$n.ipynb || { echo "NB is '$$n', but may be of: $(NOTEBOOKS)"; exit 2; }; done
+	@case ' smoke quick scratch study paper ' in *' $(PRESET) '*) ;; *) \
+	  echo "PRESET is '$(PRESET)', but may be one of: smoke, quick, scratch, study, paper"; exit 2;; esac
+	@test "$(JOBS)" -ge 1 2>/dev/null || { echo "JOBS is '$(JOBS)', but must be a whole number, at least 1"; exit 2; }
 
 # JOBS at a time, which share the cores; what two of them need, one computes and the other waits for.
 # performance takes times, so it runs alone; claims reads what the others wrote

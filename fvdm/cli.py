@@ -693,6 +693,8 @@ class Report:
             raise ValueError("notebook must be one of a clone of the repository: the installed package has none")
         if self.notebook not in allowed:
             raise ValueError(f"notebook is {self.notebook!r}, but may be one of: {', '.join(allowed)}")
+        if self.out and self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"out is {str(self.out)!r}, but must be a folder")
         if wrong := [pair for pair in self.set if "=" not in pair]:
             raise ValueError(f"--set is {wrong[0]!r}, but must be name=value, as in --set seeds=0,1")
         # as seen from here: the executed notebook holds its parameters, and should name no place of one machine

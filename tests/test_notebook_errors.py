@@ -2,6 +2,7 @@
 
 import ast
 import json
+import subprocess
 
 import pytest
 
@@ -92,3 +93,16 @@ def test_every_parameter_is_in_the_help(file):
     written = [node.targets[0].id for node in ast.parse("".join(cell["source"])).body]
     found = papermill.inspect_notebook(ROOT / "nbs" / file)
     assert list(found) == written and all(p["help"] for p in found.values())
+
+
+@pytest.mark.parametrize(
+    "asked, words",
+    [
+        ("NB=nonsense", "NB is 'nonsense', but may be of: ablation_p"),
+        ("PRESET=fast", "PRESET is 'fast', but may be one of: smoke"),
+        ("JOBS=0", "JOBS is '0', but must be a whole number, at least 1"),
+    ],
+)
+def test_make_checks_what_is_asked_before_it_installs(asked, words):
+    done = subprocess.run(["make", "reproduce", asked], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stdout and "pip" not in done.stdout
