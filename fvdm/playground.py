@@ -154,8 +154,8 @@ SLIDERS = {  # field of a scene -> smallest, largest, step, what it says
     "steps": (2, 30, 1, "steps"),
     "level": (100, TIMESTEPS, 50, "start from"),
     "wait": (0, 4, 1, "each waits"),
-    "history": (1.0, 3.0, 0.25, "by history"),
-    "context_noise": (0, 300, 10, "context noise"),
+    "history": (1.0, 3.0, 0.25, "history"),
+    "context_noise": (0, 300, 10, "context τ"),
     "seed": (0, 20, 1, "seed"),
 }
 
