@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE   # installed modules are compiled once, when f
 reproduce: variables install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks
 
-smoke: install
+smoke: variables install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks OUT=reports/smoke PRESET=smoke
 
 # what is asked for is checked before anything is installed
@@ -49,7 +49,6 @@ run-claims: | $(filter-out run-claims,$(RUNS))
 # one notebook: executed in OUT and moved into its report's folder when it is whole
 $(RUNS): run-%:
 	@mkdir -p $(OUT)
-	@test -f nbs/$*.ipynb || { echo "NB is '$*', but may be one of: $(NOTEBOOKS)"; exit 2; }
 	$(BIN)/papermill nbs/$*.ipynb $(OUT)/.$*.part.ipynb -k python3 -p preset $(PRESET) -p out $(OUT) $(ARGS) --log-output --no-progress-bar
 	@$(BIN)/python scripts/place_report.py $(OUT)/.$*.part.ipynb $(OUT)
 

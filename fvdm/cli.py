@@ -31,7 +31,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 from . import data, experiments, metrics, training, worlds
 from .codecs import load_codec
 from .experiments.cluster import check_time, minutes
-from .files import atomic_write, home_path, read_json, sha256
+from .files import atomic_write, check_writable, home_path, read_json, sha256
 from .importing import SD_CODEC, import_checkpoint
 from .media import SUFFIXES, check_fps, check_out, save_video, shown_scale
 from .networks import network_folder
@@ -503,9 +503,9 @@ class Fvd:
             if not getattr(self, name):
                 raise ValueError(f"{name} is missing: give the folder of the real set and that of the fakes")
         if self.json:
-            metrics.check_writable(self.json, "json")
+            check_writable(self.json, "json")
         if self.shards > 1:
-            metrics.check_writable(experiments.home() / "runs/fvd/parts", "shards")
+            check_writable(experiments.home() / "runs/fvd/parts", "shards")
         if self.launch.launcher != "none" and (code := self._gather_as_jobs(protocol)) is not None:
             return code
         results = self._measure(protocol)
@@ -642,7 +642,7 @@ class RunExperiment:
 
 def _state(run: experiments.Run) -> str:
     try:
-        found = experiments.kept_result(experiments.home() / f"reports/results/{run.name}.json")
+        found = experiments.kept_result(experiments.results_folder() / f"{run.name}.json")
     except ValueError:
         return "damaged"
     return "kept" if found else "to be computed"
@@ -723,7 +723,7 @@ class Bench:
         from fvdm.bench import bench
 
         if self.out:
-            metrics.check_writable(self.out, "out")
+            check_writable(self.out, "out")
         found = bench(self.models, self.published, self.memory, self.budget, out=self.out)
         for row in found["rows"]:
             against = f", {row['ratio']:.2f} times {row['against']}" if "ratio" in row else ""

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'atomic_write', 'save_tensors', 'short_name', 'read_json', 'plain_line', 'is_pickle', 'read_tensors',
-           'sha256', 'git_commit', 'device_name', 'provenance', 'RunLocked', 'run_lock', 'home_path',
+           'sha256', 'git_commit', 'device_name', 'provenance', 'RunLocked', 'run_lock', 'home_path', 'check_writable',
            'shipped_backbones', 'hub_folder']
 
 # %% ../nbs/05a_files.ipynb #files-002
@@ -15,9 +15,10 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from safetensors.torch import load, load_file, save
 from torch import Tensor
 
 import fvdm
+from .arguments import printable
 
 # %% ../nbs/05a_files.ipynb #files-005
 def atomic_write(
@@ -177,6 +179,25 @@ def home_path(
         return Path(path).expanduser()
     except RuntimeError:  # no HOME, and no entry in the list of users
         return Path(path)
+
+# %% ../nbs/05a_files.ipynb #files-writable
+def check_writable(
+    file: str | Path,  # to be written later; folders that are missing will be made
+    name: str,  # of the argument, for the error
+) -> None:
+    "Raises ValueError with the reason if a file cannot be written there."
+    file = Path(file).absolute()
+    there = next(folder for folder in file.parents if os.path.exists(folder))
+    try:
+        for part in file.relative_to(there).parts:
+            with suppress(FileNotFoundError):
+                os.lstat(there / part)  # the name may be too long
+        if os.path.lexists(file) and not file.is_file():
+            raise OSError(0, "it is no regular file")
+        with tempfile.TemporaryFile(dir=there):
+            return
+    except OSError as error:
+        raise ValueError(f"{name} is {printable(file)!r}, but cannot be written ({error.strerror})") from error
 
 # %% ../nbs/05a_files.ipynb #files-backbones
 WEIGHTS = Path(fvdm.__file__).parent / "weights"  # of what comes with the package

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .arguments import checked, printable
+from .files import check_writable
 
 # %% ../nbs/05d_media.ipynb #media-005
 OPAQUE = "transparency is dropped: its colours are shown as if opaque, on no background"
@@ -237,15 +238,11 @@ def check_out(
         refuse("but must end in one of: " + ", ".join(f"{s or '(nothing)'} ({what})" for s, what in SUFFIXES.items()))
     if not path.parent.is_dir():
         refuse(f"but there is no folder {str(path.parent)!r}")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError:
-        refuse("but its folder cannot be written to")
     if path.is_dir() and path.suffix:
         refuse("which is a folder")
     if not path.suffix and path.exists():
         refuse("which exists; a folder of frames is written to a new place")
+    check_writable(path, name)
     return path
 
 # %% ../nbs/05d_media.ipynb #media-019

@@ -80,8 +80,8 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # of a frame's squared error, by its alpha_bar; all but the first are for predictions of the noise
 
 
-def check_losses(x0: Tensor, tau: Tensor, weighting: str, path: NoisePath) -> None:
-    "Raises ValueError for a wrong type of x0, type, shape or (on a CPU) value of tau, and for an unfit weighting."
+def check_losses(x0: Tensor, tau: Tensor, weighting: str, path: NoisePath, noise: Tensor | None = None) -> None:
+    "Raises ValueError for a wrong type of x0, type, shape or (on a CPU) value of tau, an unfit weighting or noise."
     if tau.shape not in (x0.shape[:1], x0.shape[:2]):
         allowed = f"(B,) = ({len(x0)},) or (B, N) = {tuple(x0.shape[:2])}"
         raise ValueError(f"tau has shape {tuple(tau.shape)}, but must be {allowed}")
@@ -97,6 +97,9 @@ def check_losses(x0: Tensor, tau: Tensor, weighting: str, path: NoisePath) -> No
         raise ValueError(
             f"weighting is {weighting!r}, but that is for predictions of eps: of {path.prediction} use 'eps'"
         )
+    if noise is not None and noise.shape != x0.shape:
+        hint = ": labels go in as y=" if noise.ndim == 1 else ""
+        raise ValueError(f"noise has shape {tuple(noise.shape)}, but must have x0's, {tuple(x0.shape)}{hint}")
 
 # %% ../nbs/03_objective.ipynb #03_objecti-008
 @checked()
@@ -112,12 +115,9 @@ def losses(
 ) -> dict[str, Tensor]:  # "mse", "vb" (bits; 0 without a learned variance), "loss": each (B,)
     "Training losses (eq. 12 and the learned-variance bound). Raises ValueError as `check_losses` does."
     path = path_of(net, path)
-    check_losses(x0, tau, weighting, path)
+    check_losses(x0, tau, weighting, path, noise)
     if x0.dtype in (torch.float16, torch.bfloat16):
         x0 = x0.float()  # the bound's terms are small differences
-    if noise is not None and noise.shape != x0.shape:
-        hint = ": labels go in as y=" if noise.ndim == 1 else ""
-        raise ValueError(f"noise has shape {tuple(noise.shape)}, but must have x0's, {tuple(x0.shape)}{hint}")
     if noise is None:
         noise = torch.randn(x0.shape, generator=generator, device=x0.device, dtype=x0.dtype)
     noise = noise.to(x0.dtype)

@@ -314,9 +314,6 @@ def begin(
 ) -> Tensor:  # (B, N, C, H, W), what `sample` takes
     "The video at the first row of a plan. Raises ValueError for a context that does not fit, or is missing."
     path = path or Schedule()
-    given = isinstance(context, Tensor) and context.is_floating_point() and context.shape == tuple(shape)
-    if context is not None and not given:
-        raise ValueError(f"context is {shown(context)}, but must be floating point, of the shape {tuple(shape)}")
     noise = torch.randn(shape, generator=generator, device=generator.device if generator else None)
     below = plan[0] < path.T
     if context is None:
@@ -324,6 +321,8 @@ def begin(
             frames = below.nonzero().flatten().tolist()
             raise ValueError(f"context is None, but the plan starts with frames {frames} below T = {path.T}")
         return noise
+    if not (isinstance(context, Tensor) and context.is_floating_point() and context.shape == noise.shape):
+        raise ValueError(f"context is {shown(context)}, but must be floating point, of the shape {tuple(shape)}")
     return where_frames(below, path.noise(context.to(noise), plan[:1].cpu(), noise), noise)
 
 # %% ../nbs/04_samplers.ipynb #04_sampler-031

@@ -7,7 +7,6 @@ __all__ = ['strip', 'show_strip', 'show_rows', 'show_plan', 'reads_as_plan', 'pl
            'plain_ticks', 'show_curves']
 
 # %% ../nbs/13_viz.ipynb #13_viz-002
-import io
 import sys
 
 import torch
@@ -95,13 +94,13 @@ def reads_as_plan(
 def plan_png(x: Tensor) -> bytes | None:  # None: it is no plan
     "The heat map of a plan, for IPython."
     import matplotlib.pyplot as plt
+    from IPython.core.pylabtools import print_figure
 
     if not reads_as_plan(x):
         return None
     figure = show_plan(x.cpu()).figure
-    figure.savefig(png := io.BytesIO(), format="png", bbox_inches="tight")
-    plt.close(figure)
-    return png.getvalue()
+    plt.close(figure)  # else it is shown a second time
+    return print_figure(figure)
 
 
 if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):

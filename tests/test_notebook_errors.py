@@ -13,6 +13,8 @@ from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 from papermill.iorw import load_notebook_node  # noqa: E402
 from papermill.parameterize import parameterize_notebook  # noqa: E402
 
+from fvdm.experiments import EXPERIMENT_PRESETS  # noqa: E402
+
 
 def with_papermill(notebook, parameters, tmp_path):
     "Execute a notebook in a kernel of its own: name and text of the error that ends it."
@@ -99,7 +101,7 @@ def test_every_parameter_is_in_the_help(file):
     "asked, words",
     [
         ("NB=nonsense", "NB is 'nonsense', but may be of: ablation_p"),
-        ("PRESET=fast", "PRESET is 'fast', but may be one of: smoke"),
+        ("PRESET=fast", f"PRESET is 'fast', but may be one of: {', '.join(EXPERIMENT_PRESETS)}"),
         ("JOBS=0", "JOBS is '0', but must be a whole number, at least 1"),
     ],
 )

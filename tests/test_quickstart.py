@@ -1,5 +1,8 @@
 "nbs/quickstart, cell by cell; scripts/newcomer.sh executes it as it is, with its thirty seconds of training."
 
+import subprocess
+import sys
+
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 
@@ -18,3 +21,21 @@ def test_every_cell_runs(monkeypatch):
         assert shell.user_ns["step"] > 0 and 0 < shell.user_ns["result"].value < 40
     finally:
         InteractiveShell.clear_instance()
+
+
+SHOWN = """
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+shell.run_cell("import torch; from fvdm.viz import show_plan; from fvdm.vtv import uniform")
+for code in ("uniform(4, 3)", "torch.eye(3)"):
+    found = shell.run_cell(code).result
+    print(sorted(shell.display_formatter.format(found)[0]))
+"""
+
+
+def test_a_plan_shows_itself():
+    "As a picture, in a process of its own, where nothing is imported yet; another tensor as ever."
+    done = subprocess.run([sys.executable, "-c", SHOWN], capture_output=True, text=True, check=True)
+    plan, matrix = [line for line in done.stdout.splitlines() if line.startswith("['")]
+    assert "image/png" in plan and "image/png" not in matrix

@@ -56,7 +56,15 @@ from fvdm.experiments.evaluations import (
     task_errors,
     tasks,
 )
-from .execute import execute_run, kept_result, load_samples, run_experiment, train_run, train_runs
+from fvdm.experiments.execute import (
+    execute_run,
+    kept_result,
+    kept_runs,
+    load_samples,
+    run_experiment,
+    train_run,
+    train_runs,
+)
 from .paper import PAPER, REPEATED_FVD
 from fvdm.experiments.presets import (
     EXPERIMENT_PRESETS,
@@ -84,7 +92,7 @@ from fvdm.experiments.report import (
     report_root,
     settings,
 )
-from .runs import Run, Tools, code_hash, grid, home, load_tools, training_config
+from .runs import Run, Tools, code_hash, grid, home, load_tools, results_folder, training_config
 from .study import PARTS, apart, study_runs
 from fvdm.experiments.tables import (
     compare,
@@ -111,11 +119,11 @@ __all__ = [
     "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
     "code_hash", "compare", "completions", "denoising_errors", "distances", "draw_clips", "dunnett", "encode_tasks",
     "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",
-    "holm", "home", "kept_report", "kept_result", "last_step", "listed", "load_samples", "load_tools", "long_videos",
-    "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome", "over_seeds",
-    "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
-    "provenance_table", "ratio_to", "report_folder", "report_root", "run_experiment", "run_tasks", "sample_tasks",
-    "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "study_runs", "submit", "task_errors",
-    "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
+    "holm", "home", "kept_report", "kept_result", "kept_runs", "last_step", "listed", "load_samples", "load_tools",
+    "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome",
+    "over_seeds", "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
+    "provenance_table", "ratio_to", "report_folder", "report_root", "results_folder", "run_experiment", "run_tasks",
+    "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "study_runs", "submit",
+    "task_errors", "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
 ]
 # fmt: on

@@ -37,7 +37,7 @@ import torch
 
 from ..data import encode_part, parts
 from .execute import Around, data_sets, execute_run, fit, save_interval, undisturbed
-from .runs import Run, home
+from .runs import Run, home, results_folder
 from ..files import RunLocked, atomic_write, read_json, run_lock, short_name
 from ..metrics.measure import Sides, gather_part
 from ..metrics.protocol import Clips
@@ -212,7 +212,7 @@ def run_tasks(
     root: Path | None = None,  # holds cache/ and runs/; None: the repository
 ) -> list[RunTask]:
     "A task for each run."
-    root, results = root or home(), results or home() / "reports/results"
+    root, results = root or home(), results or results_folder()
     unlike = {run.name: run for run in runs}
     return [RunTask(run, tools, results.resolve(), root.resolve()) for run in unlike.values()]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Around', 'thinned', 'learning_curve', 'undisturbed', 'save_interval', 'fit', 'keep_trained', 'train_run', 'alike',
            'train_group', 'train_runs', 'network_at', 'drawn_folder', 'evaluate', 'result_of', 'kept_result',
-           'execute_run', 'DataSets', 'data_sets', 'warn_of_other_data', 'run_experiment', 'load_samples']
+           'kept_runs', 'execute_run', 'DataSets', 'data_sets', 'warn_of_other_data', 'run_experiment', 'load_samples']
 
 # %% ../../nbs/12e_execute.ipynb #execute-002
 import csv
@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -27,7 +27,17 @@ from tqdm.auto import tqdm
 
 from ..data import Latents, open_dataset
 from .evaluations import EVALUATIONS, Prepared, animate_reference, prepare
-from .runs import DATA_FIELDS, Run, Tools, code_hash, home, load_tools, record_hash, trained_as
+from fvdm.experiments.runs import (
+    DATA_FIELDS,
+    Run,
+    Tools,
+    code_hash,
+    home,
+    load_tools,
+    record_hash,
+    results_folder,
+    trained_as,
+)
 from ..files import RunLocked, atomic_write, provenance, read_json, run_lock, save_tensors
 from ..networks import load_network
 from ..runtime import default_device
@@ -176,7 +186,7 @@ def train_runs(
     What another process trains is left to it. Raises ValueError for fewer than one network at once."""
     if most < 1:
         raise ValueError(f"most is {most}, but at least 1 network is trained at once")
-    root, results = root or home(), results or home() / "reports/results"
+    root, results = root or home(), results or results_folder()
     if workers is None:
         workers = min(8, (os.cpu_count() or 2) // 2) if default_device() == "cuda" else 0
     wanted = [run for run in runs if not (results / f"{run.name}.json").exists()]
@@ -255,16 +265,7 @@ def result_of(
         **({"libraries": {name: version(name) for name in libraries}} if libraries else {}),
     }
 
-# %% ../../nbs/12e_execute.ipynb #execute-run
-def _clear(folder: Path) -> None:
-    "Remove what a training folder holds, except its lock."
-    for old in folder.iterdir():
-        if old.is_dir():
-            shutil.rmtree(old)
-        elif old.name != ".lock":
-            old.unlink()
-
-
+# %% ../../nbs/12e_execute.ipynb #execute-kept
 def kept_result(file: Path) -> dict | None:
     "A result, if it is kept. Raises ValueError that names the file, if it is damaged."
     if not file.exists():
@@ -276,6 +277,23 @@ def kept_result(file: Path) -> dict | None:
     except (OSError, ValueError) as error:
         raise ValueError(f"{error}: this kept result is damaged; delete it, or compute it again (fresh)") from None
     return result | {"kept": True}
+
+
+def kept_runs(
+    runs: Iterable[Run],
+    results: Path | None = None,  # None: reports/results of the repository
+) -> list[Run]:
+    "Those of the runs whose results are kept."
+    return [run for run in runs if ((results or results_folder()) / f"{run.name}.json").exists()]
+
+# %% ../../nbs/12e_execute.ipynb #execute-run
+def _clear(folder: Path) -> None:
+    "Remove what a training folder holds, except its lock."
+    for old in folder.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+        elif old.name != ".lock":
+            old.unlink()
 
 
 def execute_run(
@@ -355,7 +373,7 @@ def run_experiment(
     root: Path | None = None,  # holds cache/ and runs/; None: the repository
 ) -> list[dict]:  # results, in the runs' order; those that the budget did not reach are missing
     "Execute the runs of an experiment; what another process has in hand is waited for at the end."
-    root, results, started = root or home(), results or home() / "reports/results", time.perf_counter()
+    root, results, started = root or home(), results or results_folder(), time.perf_counter()
     data, done, queue = DataSets(tools, root / "cache"), {}, list(runs)
     with tqdm(total=len(runs), desc="runs") as bar:
         for turn, run in enumerate(queue):
@@ -385,7 +403,7 @@ def load_samples(
     results: Path | None = None,  # None: reports/results of the repository
 ) -> dict[str, Tensor]:  # latents (4, N, C, h, w)
     'Clips of a finished run: "generated", and "animated" from the first frames of "target"; or by schedule.'
-    file = (results or home() / "reports/results") / f"{result['name']}.safetensors"
+    file = (results or results_folder()) / f"{result['name']}.safetensors"
     if not file.exists():
         here = f"the clips of {result['name']} are not here, only its numbers"
         raise ValueError(f"{here}; compute it again with fresh=True")

@@ -24,7 +24,7 @@ from .. import arguments
 from .execute import run_experiment
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, Measurement, check_preset
 from .runs import Run, Tools, grid, home, load_tools
-from .tables import error_bars, provenance_line
+from .tables import error_bars, plus_minus, provenance_line
 from ..files import atomic_write, provenance, read_json
 from ..training import Config
 from ..worlds import WORLDS
@@ -120,7 +120,7 @@ def number_text(
     if not half_width > 0:
         return f"{value:.4g}"
     digits = max(0, 1 - floor(log10(half_width)))
-    return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+    return plus_minus(value, half_width, f".{digits}f")
 
 
 def markdown_table(table) -> str:  # a DataFrame; its index is not shown

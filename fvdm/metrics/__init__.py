@@ -25,7 +25,7 @@ from fvdm.metrics.protocol import (
 )
 from fvdm.metrics.measure import (
     still, gather, REAL_FIELDS, protocol_diff, save_statistics, load_statistics, COMPANIONS, Result, companions,
-    find_shared, check_writable, measure, repeat, summarize_seeds,
+    find_shared, measure, repeat, summarize_seeds,
 )
 from .frames import psnr, ssim, LPIPS_FILES, lpips, seam, contrast, frame_change
 from .conditional import sample_scores, copy_nearest, blend_linear, change_ratio
@@ -49,7 +49,7 @@ __all__ = [
     "MATRIX_SQRTS", "Protocol", "SG", "LATTE", "CODE", "PROTOCOLS", "load_protocol", "through_jpeg", "through_mp4",
     "stored", "resized", "choose_videos", "choose_frames", "Clips", "still", "gather", "REAL_FIELDS",
     "protocol_diff", "save_statistics", "load_statistics", "COMPANIONS", "Result", "companions", "find_shared",
-    "check_writable", "measure", "repeat", "summarize_seeds",
+    "measure", "repeat", "summarize_seeds",
     "psnr", "ssim", "LPIPS_FILES", "lpips", "seam", "contrast", "frame_change", "sample_scores",
     "copy_nearest", "blend_linear", "change_ratio", "boxes", "blur", "salt_pepper",
     "local_swap", "global_swap", "interleave", "switch", "frozen", "backwards", "DISTORTIONS",

@@ -5,15 +5,13 @@
 # %% auto #0
 __all__ = ['FAKE_FIELDS', 'REAL_FIELDS', 'COMPANIONS', 'NEIGHBOURS', 'still', 'kinds', 'gather', 'protocol_diff',
            'save_statistics', 'load_statistics', 'Result', 'list_contents', 'find_shared', 'find_marks', 'refuse_pairs',
-           'check_shared', 'check_writable', 'is_statistics', 'check_statistics_file', 'check_count', 'companions',
-           'part_files', 'gather_part', 'gather_parts', 'Sides', 'measure', 'repeat', 'summarize_seeds']
+           'check_shared', 'is_statistics', 'check_statistics_file', 'check_count', 'companions', 'part_files',
+           'gather_part', 'gather_parts', 'Sides', 'measure', 'repeat', 'summarize_seeds']
 
 # %% ../../nbs/08e_measure.ipynb #measure-002
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import checked, printable
 from ..data import VideoIndex, frame_files
-from ..files import atomic_write, provenance, sha256
+from ..files import atomic_write, check_writable, provenance, sha256
 from .detectors import Detector, batches, distance_name, load_detector
 from fvdm.metrics.distances import (
     Statistics,
@@ -295,25 +293,6 @@ def check_shared(
         return shared | refuse_pairs(find_marks(fakes.whole_marks(), marks), allow) if marks else shared
     both = set(fakes.lengths.values()) & set(reals.lengths.values())
     return shared | refuse_pairs(find_marks(fakes.whole_marks(both), reals.whole_marks(both)), allow)
-
-# %% ../../nbs/08e_measure.ipynb #measure-place-2
-def check_writable(
-    file: str | Path,  # to be written later; folders that are missing will be made
-    name: str,  # of the argument, for the error
-) -> None:
-    "Raises ValueError with the reason if a file cannot be written there."
-    file = Path(file).absolute()
-    there = next(folder for folder in file.parents if os.path.exists(folder))
-    try:
-        for part in file.relative_to(there).parts:
-            with contextlib.suppress(FileNotFoundError):
-                os.lstat(there / part)  # the name may be too long
-        if os.path.lexists(file) and not file.is_file():
-            raise OSError(0, "it is no regular file")
-        with tempfile.TemporaryFile(dir=there):
-            return
-    except OSError as error:
-        raise ValueError(f"{name} is {printable(file)!r}, but cannot be written ({error.strerror})") from error
 
 # %% ../../nbs/08e_measure.ipynb #measure-place-4
 def is_statistics(videos) -> bool:
