@@ -5,7 +5,7 @@
 #   PRESET=quick        smoke | quick | scratch | study | paper
 #   NB=ablation_p       one notebook (or several, in quotes) in place of all
 #   ARGS='-p seeds 0,1'  more parameters for papermill
-#   JOBS=2              notebooks at a time, which share the cores; 1 where they share a GPU
+#   JOBS=2              notebooks at a time, which share the cores (smoke: 3); 1 where they share a GPU
 #   PYTHON=python3      the Python that makes .venv (3.11 to 3.13)
 PRESET ?= quick
 PYTHON ?= python3
@@ -27,8 +27,10 @@ unexport PYTHONDONTWRITEBYTECODE   # installed modules are compiled once, when f
 reproduce: variables install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks
 
+# they wait for each other, too
+smoke: JOBS := 3
 smoke: variables install
-	@$(MAKE) --no-print-directory -j$(JOBS) notebooks OUT=reports/smoke PRESET=smoke
+	@$(MAKE) --no-print-directory -j$(JOBS) notebooks OUT=reports/smoke PRESET=smoke JOBS=$(JOBS)
 
 # what is asked for is checked before anything is installed
 variables:
@@ -65,9 +67,9 @@ check: install
 	$(BIN)/ruff format -q --check nbs scripts tests
 
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2   # one notebook a core
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 3   # a third is at work while one waits
 	@$(MAKE) --no-print-directory smoke
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder   # the longest files first, as tests/conftest.py has them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder   # the longest files first, as tests/conftest.py has them
 
 # nothing is executed and nothing of the library is imported
 docs: .venv-docs/.installed

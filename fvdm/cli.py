@@ -589,7 +589,7 @@ class RunExperiment:
             if self.together != 1:
                 experiments.train_runs(runs, tools, self.together)
             for result in experiments.run_experiment(runs, tools, budget=self.budget, fresh=self.fresh):
-                print(_one_line(result, tools.detector.label))
+                print(_one_line(result, tools.detector.label_of(result["measurement"]["shrink"])))
         states = {run.name: _state(run) for run in runs}
         for run in runs:
             if self.list or states[run.name] != "kept":

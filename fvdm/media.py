@@ -111,8 +111,9 @@ def write_video(
                     tag = stream.codec_context
                     tag.colorspace, tag.color_range, tag.color_primaries, tag.color_trc = COLOUR_TAGS
             picture = np.ascontiguousarray(frame.transpose(1, 2, 0))
-            # converted here: what `encode` converts by itself differs far more often from call to call (PyAV 18.1)
-            image = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            # converted here: what `encode` converts by itself differs far more often from call to call (PyAV 18.1);
+            # by one thread: beside other work, a small frame takes ten times as long in several
+            image = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", threads=1)
             out.mux(stream.encode(image))
         out.mux(stream.encode())
 

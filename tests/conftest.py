@@ -12,7 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 # the files that take longest, which `make test` begins with, so that both of its workers are done at the same time
-LONGEST = ("test_cluster", "test_training_faults", "test_real_video", "test_paper_path", "test_pages", "test_browser")
+LONGEST = (
+    *("test_cluster", "test_training_faults", "test_several_devices", "test_browser"),
+    *("test_paper_path", "test_pages", "test_metrics", "test_package", "test_mutated_files"),
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -33,3 +36,14 @@ def shared() -> Path:
 def own_cache(tmp_path_factory, monkeypatch):
     "Indexes of data sets go to a folder of the test's own, not to the user's cache."
     monkeypatch.setenv("FVDM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def latents(tmp_path_factory) -> Path:
+    "A folder of 24 encoded clips of faces."
+    from fvdm.codecs import load_codec
+    from fvdm.data import encode, open_dataset
+
+    folder = tmp_path_factory.mktemp("latents") / "faces"
+    encode(open_dataset("faces"), load_codec(), 24, folder, progress=False)
+    return folder

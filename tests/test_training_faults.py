@@ -1,63 +1,20 @@
-"""What a month of training meets: kills, signals, full disks, several devices. Each is done here, to a real process."""
+"""What a month of training meets: kills, signals, full disks. Each is done here, to a real process."""
 
-import csv
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from launch import ENV, Launched, launch, wait_for
-from safetensors.torch import load_file
+from launch import launch, wait_for
+from training_runs import STEPS, begin, curve, run, same, weights
 
 from fvdm.codecs import load_codec
 from fvdm.data import ClipDataset, encode, open_dataset
 from fvdm.training import STOPPED, list_checkpoints
-
-STEPS = 40
-SMALL = ("--model", "cpu-nano/4", "--p", 0.5, "--precision", "fp32")  # what two processes are compared on
-PORT = str(29500 + os.getpid() % 1000)
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("latents") / "faces"
-    encode(open_dataset("faces"), load_codec(), 24, folder, progress=False)
-    return folder
-
-
-def flags(latents, out, *more):
-    where = ["--latents", latents, "--out", out]
-    return ["--preset", "smoke", *where, "--steps", STEPS, "--save-every", 5, "--log-every", 1, *more]
-
-
-def begin(latents, out, *more):
-    "A training that runs."
-    return Launched("fvdm.training", *flags(latents, out, *more))
-
-
-def run(latents, out, *more):
-    "A training from begin to end."
-    return begin(latents, out, *more).wait()
-
-
-def weights(out):
-    return load_file(Path(out) / "model.safetensors")
-
-
-def curve(out):
-    return [
-        (int(r["step"]), float(r["loss"]), float(r["grad_norm"])) for r in csv.DictReader(open(Path(out) / "log.csv"))
-    ]
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture(scope="module")
@@ -205,66 +162,6 @@ def test_fewer_steps_than_the_run_has_done_are_refused(latents, whole):
     done = run(latents, whole, "--steps", 10)
     assert done.returncode == 2 and "steps is 10" in done.stderr and f"has reached step {STEPS}" in done.stderr
     assert "reached step" not in done.stdout and weights(whole)
-
-
-def by_torchrun(arguments):
-    "Two processes that PyTorch's launcher begins."
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", PORT]
-    command = [sys.executable, *launcher, "-m", "fvdm.training", *map(str, arguments)]
-    done = subprocess.run(command, env=os.environ | ENV, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-def two_processes(latents, out, *more):
-    "Two processes with the environment that PyTorch's launcher gives them."
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": PORT, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    arguments = flags(latents, out, *more)
-    pair = [Launched("fvdm.training", *arguments, RANK=rank, LOCAL_RANK=rank, **common) for rank in "01"]
-    for process in pair:
-        assert process.wait().returncode == 0, process.stderr[-2000:]
-
-
-@pytest.mark.parametrize(
-    "more", [(), ("--per", "batch"), ("--optimizer", "muon")], ids=["per sample", "per batch", "muon"]
-)
-def test_two_processes_follow_one(latents, tmp_path, more):
-    """DDP over gloo with the same whole batch: the same losses to 1e-5 over 50 steps (Muon's products are in bfloat16:
-    1e-4). One coin a batch is a coin a device, so there the curves part."""
-    one, two, common = tmp_path / "one", tmp_path / "two", ("--steps", 50, *SMALL, *more)
-    assert run(latents, one, *common).returncode == 0
-    if more:
-        two_processes(latents, two, *common)
-    else:
-        by_torchrun(flags(latents, two, *common))
-    a, b = (np.array([loss for _, loss, _ in curve(out)]) for out in (one, two))
-    assert len(a) == len(b) == 50
-    if "batch" in more:
-        assert np.abs(a - b).max() > 1e-3
-    else:
-        assert np.abs(a - b).max() < (1e-4 if "muon" in more else 1e-5), np.abs(a - b).max()
-
-
-def test_sharded_training_follows_one_and_resumes_either_way(latents, tmp_path):
-    """FSDP over gloo: the same losses to 1e-5 over 50 steps; its checkpoints continue on one device, and one device's
-    sharded; Muon's continue sharded."""
-    one, sharded, mixed, muon = (tmp_path / name for name in ("one", "sharded", "mixed", "muon"))
-    common, pieces = SMALL, ("--accumulate", 2, "--override")
-    assert run(latents, one, "--steps", 50, *common).returncode == 0
-    two_processes(latents, sharded, "--steps", 50, *common, "--shard")
-    two_processes(latents, mixed, "--steps", 20, *common, *pieces, "--shard")
-    assert run(latents, mixed, "--steps", 35, *common, *pieces).returncode == 0
-    two_processes(latents, mixed, "--steps", 50, *common, *pieces, "--shard")
-    assert run(latents, muon / "one", "--steps", 6, *common, "--optimizer", "muon").returncode == 0
-    for steps in (5, 6):
-        two_processes(latents, muon / "sharded", "--steps", steps, *common, "--optimizer", "muon", "--shard")
-    for expected, *followers, near in ((one, sharded, mixed, 1e-5), (muon / "one", muon / "sharded", 1e-4)):
-        expected = np.array([loss for _, loss, _ in curve(expected)])
-        for out in followers:
-            losses = np.array([loss for _, loss, _ in curve(out)])
-            assert len(losses) == len(expected) and np.abs(losses - expected).max() < near, np.abs(
-                losses - expected
-            ).max()
-    assert "nothing to spread over" in run(latents, tmp_path / "alone", "--steps", 2, "--shard").stderr
 
 
 class Suicidal(ClipDataset):

@@ -168,7 +168,9 @@ def prepare(
     kept = real_statistics(run, tools.detector, protocol, file)
     features = codec_features(z)
     real_vs_real = {
-        tools.detector.label: frechet_distance(kept["other"], kept["moving"], **protocol.arithmetic),
+        tools.detector.label_of(protocol.shrink): frechet_distance(
+            kept["other"], kept["moving"], **protocol.arithmetic
+        ),
         "FD[codec]": frechet_distance(features[real:], features[:real], **protocol.arithmetic),
     }
     looks = mean_looks(torch.as_tensor(clip) for clip in _real_pixels(run, range(min(real, REAL_LOOKS))))
@@ -250,10 +252,9 @@ def distances(
     fake = z if isinstance(z, Features) else features_of(z, prepared)
     real = load_statistics(prepared.real_videos, protocol)[0]["moving"]
     precision, recall = precision_recall(real.features, fake.detector.features)
-    name = detector.label if protocol.shrink == "none" else f"{detector.label[:-1]}, {protocol.shrink}]"
     return {
         "distances": {
-            name: estimate_distance(fake.detector, real, protocol, real_first=True),
+            detector.label_of(protocol.shrink): estimate_distance(fake.detector, real, protocol, real_first=True),
             "FD[codec]": estimate_distance(fake.codec, prepared.real, protocol),
         },
         "parts": distance_parts(fake.detector, real, protocol, detector),
@@ -423,7 +424,11 @@ def against(
     protocol = prepared.protocol
     real = load_statistics(prepared.real_videos, protocol)[0]["moving"]
     pairs = {
-        prepared.tools.detector.label: (fake.detector.features, reference.detector.features, real.features),
+        prepared.tools.detector.label_of(protocol.shrink): (
+            fake.detector.features,
+            reference.detector.features,
+            real.features,
+        ),
         "FD[codec]": (fake.codec, reference.codec, prepared.real),
     }
     found = {}

@@ -244,7 +244,7 @@ class Study:
     @property
     def label(self) -> str:
         "The distance by the detector, for instance FVD[worlds]."
-        return self.tools.detector.label
+        return self.tools.detector.label_of(self.measurement.shrink)
 
     @property
     def n_seeds(self) -> int:

@@ -49,6 +49,13 @@ class Detector:
         "What a Frechet distance of these features is called."
         return distance_name(self.name)
 
+    def label_of(
+        self,
+        shrink: str,  # as in a protocol
+    ) -> str:
+        "The label where covariances are shrunk, which it says."
+        return self.label if shrink == "none" else f"{self.label[:-1]}, {shrink}]"
+
     @torch.no_grad()
     def __call__(self, video: Tensor) -> Tensor:  # (B, N, 3, H, W) uint8 -> (B, d) float32 on the CPU
         "Features of clips. Raises ValueError for another type or too few frames."

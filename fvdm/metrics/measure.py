@@ -486,7 +486,7 @@ def measure(
 
     a, b = features["moving"], features_fake["moving"]
     check_count(a, b)
-    name = detector.label if p.shrink == "none" else f"{detector.label[:-1]}, {p.shrink}]"
+    name = detector.label_of(p.shrink)
     value = distance(_fit(a, p, "real"), _fit(b, p, "fake"), p.arithmetic["eps"])
     low, high = interval(value, bootstrap(a.features, b.features, resamples, **p.arithmetic))
     others, sets = companions(features, features_fake, p, endless), {"real": found, "fake": found_fake}

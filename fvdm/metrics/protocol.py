@@ -187,7 +187,7 @@ def through_mp4(
     write_video(video.numpy(), file, fps, crf, container="mp4")
     file.seek(0)
     with av.open(file) as back:
-        frames = [f.to_ndarray(format="rgb24") for f in back.decode(video=0)]
+        frames = [f.to_ndarray(format="rgb24", threads=1) for f in back.decode(video=0)]
     return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
 
 # %% ../../nbs/08d_protocol.ipynb #protocol-020
