@@ -496,4 +496,7 @@ def execute_report(
         papermill.execute_notebook(file, executed, parameters, kernel_name="python3", log_output=True)
     except papermill.PapermillExecutionError as error:
         raise ValueError(f"{error.ename}: {error.evalue} (see {executed})") from None
+    except KeyboardInterrupt:
+        executed.unlink(missing_ok=True)
+        raise
     return place_notebook(executed, root)
