@@ -38,6 +38,7 @@ from fvdm.experiments.comparison import (
 from fvdm.experiments.evaluations import (
     COMPLETIONS,
     EVALUATIONS,
+    GUIDED,
     LONG_PLANS,
     SCALAR_METHODS,
     TASKS,
@@ -113,9 +114,9 @@ from fvdm.experiments.tables import (
 # fmt: off
 __all__ = [
     "ARMS", "BACKBONE_WORLDS", "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS",
-    "EXPERIMENT_PRESETS", "Experiment", "ExperimentPreset", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS",
-    "Measurement", "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run",
-    "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
+    "EXPERIMENT_PRESETS", "Experiment", "ExperimentPreset", "GUIDED", "KeptReport", "LONG_PLANS", "Launcher",
+    "MEASUREMENTS", "Measurement", "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report",
+    "Run", "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
     "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
     "code_hash", "compare", "completions", "denoising_errors", "distances", "draw_clips", "dunnett", "encode_tasks",
     "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
-           'BLENDED', 'TRUE', 'LONG_PLANS', 'SCALAR_USES', 'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of',
-           'real_statistics', 'mean_looks', 'prepare', 'estimate', 'estimate_distance', 'distance_parts', 'Features',
-           'features_of', 'distances', 'stratified_tau', 'denoising_errors', 'nearest', 'memory', 'draw_kept',
-           'draw_clips', 'animate_reference', 'noise_seeds', 'draw_generated', 'standard', 'against', 'schedules',
-           'task_row', 'reference_rows', 'method_row', 'task_errors', 'tasks', 'given_by', 'fd_or_none',
-           'mean_of_clips', 'completion_row', 'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use',
-           'error_given_first', 'adaptation']
+           'BLENDED', 'TRUE', 'LONG_PLANS', 'GUIDED', 'HISTORIES', 'SCALAR_USES', 'EVALUATIONS', 'Prepared',
+           'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare', 'estimate', 'estimate_distance',
+           'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau', 'denoising_errors', 'nearest',
+           'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds', 'draw_generated', 'standard',
+           'against', 'schedules', 'task_row', 'reference_rows', 'method_row', 'task_errors', 'tasks', 'given_by',
+           'fd_or_none', 'mean_of_clips', 'completion_row', 'completions', 'long_row', 'kept_latents', 'long_videos',
+           'every_use', 'guidance', 'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -349,6 +349,7 @@ def draw_clips(
     context: Tensor | None = None,  # (clips, N, C, h, w), of which some frames are given; None: standard generation
     given: Iterable[int] = (0,),  # which; the first: image-to-video
     method: str = "vector",  # by which given frames get in: a name in `fvdm.tasks.METHOD_NAMES`
+    history: float = 1.0,  # guidance by the given frames; 1: none
     progress: str = "",  # the bar's title; empty: no bar
     keep: Path | None = None,  # a folder for the batches; what is there already is not drawn again
 ) -> Tensor:  # (clips, N, C, h, w), on the CPU
@@ -359,6 +360,7 @@ def draw_clips(
         solver=solver,
         timestep_spacing=timestep_spacing,
         method=method,
+        history=history,
         cfg=cfg if net.num_classes else 1.0,
     )
     frame_indices = () if context is None else given
@@ -710,6 +712,27 @@ def every_use(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict
     point |= {"completions": completions(net, prepared, steps, 2 if smoke else 4, title), "long": rows}
     return point, clips | shown
 
+# %% ../../nbs/12d_evaluations.ipynb #guidance-def
+GUIDED = ("image-to-video", "interpolation", "extension")  # of COMPLETIONS
+HISTORIES = {"none": 1.0, "1.5": 1.5, "2": 2.0}  # guidance by the given frames
+
+
+def guidance(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
+    "Completions with and without guidance by history, from the same noise; and no clips."
+    target, rows = prepared.held_out, []
+    steps, samples = max(2, run.measurement.ddim // 2), 4
+    for task in GUIDED:
+        given, answers = given_by(task, target.shape[1]), {}
+        how = {"context": target.repeat_interleave(samples, 0), "given": given}
+        for name, history in HISTORIES.items():
+            keep = prepared.drawn and prepared.drawn / f"{task}-{name}"
+            bar = f"{task}, guidance {name} {title}"
+            z = draw_clips(net, len(target) * samples, steps, 1, history=history, progress=bar, keep=keep, **how)
+            answers[name] = z.unflatten(0, (-1, samples))
+        rivals = {"none": answers["none"]}
+        rows += [completion_row(task, name, answer, target, prepared, rivals) for name, answer in answers.items()]
+    return {"completions": rows}, {}
+
 # %% ../../nbs/12d_evaluations.ipynb #adaptation-error
 def error_given_first(
     net,  # net(x, t, y)
@@ -753,5 +776,6 @@ EVALUATIONS = {
     "schedules": schedules,
     "tasks": tasks,
     "every_use": every_use,
+    "guidance": guidance,
     "adaptation": adaptation,
 }
