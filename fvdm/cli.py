@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'REGISTRY', 'CONFIG', 'EDGES', 'PIXELS', 'ENDINGS', 'KINDS', 'VERBS', 'COMMANDS', 'UsageError', 'flags',
-           'spelled_out', 'parse', 'paths_after_dashes', 'file_words', 'Train', 'run_jobs', 'Data', 'Worlds', 'Import',
-           'Prompts', 'Fvd', 'RunExperiment', 'parameter', 'Report', 'Bench', 'check_edges', 'network_name', 'Verb',
-           'Generate', 'Animate', 'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend', 'Stream', 'overview',
-           'execute', 'main']
+           'is_switch', 'is_several', 'gathered', 'spelled_out', 'parse', 'paths_after_dashes', 'file_words', 'Train',
+           'run_jobs', 'Data', 'Worlds', 'Import', 'Prompts', 'Fvd', 'RunExperiment', 'parameter', 'Report', 'Bench',
+           'check_edges', 'network_name', 'Verb', 'Generate', 'Animate', 'Interpolate', 'Complete', 'Transition',
+           'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
 
 # %% ../nbs/14_cli.ipynb #cli-002
 import contextlib
@@ -21,7 +21,8 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_type_hints
+from types import NoneType
+from typing import Annotated, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 import tyro
@@ -132,12 +133,43 @@ def _plain_words(said: str) -> str:
     return said
 
 
-def flags(kind: type, of: type | None = None) -> set[str]:
-    "The names of a dataclass's flags (those of one type, if it is given), with underscores."
+def flags(kind: type, wanted: Callable[[type], bool] = lambda _: True) -> set[str]:
+    "The names of a dataclass's flags (those of the wanted types), with underscores."
     names = set()
     for name, type_ in get_type_hints(kind).items():
-        names |= flags(type_, of) if is_dataclass(type_) else {name} if of in (None, type_) else set()
+        names |= flags(type_, wanted) if is_dataclass(type_) else {name} if wanted(type_) else set()
     return names
+
+
+def is_switch(type_: type) -> bool:
+    return type_ is bool
+
+
+def is_several(type_: type) -> bool:
+    "Whether a flag takes any number of words."
+    kinds = [type_] if get_origin(type_) is tuple else [one for one in get_args(type_) if one is not NoneType]
+    return bool(kinds) and all(get_origin(one) is tuple and ... in get_args(one) for one in kinds)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+        return True
+    except ValueError:
+        return False
+
+
+def gathered(words: Sequence[str], several: set[str]) -> list[str]:
+    "The words, with the values of a flag that is given more than once behind one of it."
+    named = ["--set" if word == "-p" else word for word in words]
+    named = [word if word.startswith("--") and word[2:].replace("-", "_") in several else None for word in named]
+    values = {flag: [] for flag in named if flag and named.count(flag) > 1}
+    others, here = [], None
+    for word, flag in zip(words, named, strict=True):
+        if word.startswith("-") and not _is_number(word):
+            here = flag if flag in values else None
+        (values[here] if here and not flag else others if flag not in values else []).append(word)
+    return [*others, *(word for flag, found in values.items() for word in (flag, *found))]
 
 
 def spelled_out(words: Sequence[str], switches: set[str]) -> list[str]:
@@ -145,9 +177,9 @@ def spelled_out(words: Sequence[str], switches: set[str]) -> list[str]:
     said = []
     for word, after in zip_longest(words, words[1:], fillvalue=""):
         said.append(word)
-        is_switch = word.startswith("--") and word[2:].replace("-", "_") in switches
+        is_flag = word.startswith("--") and word[2:].replace("-", "_") in switches
         is_value = after.lower() in WORDS or after.isalpha() and not os.path.lexists(after)
-        said += ["true"] * (is_switch and not is_value)
+        said += ["true"] * (is_flag and not is_value)
     return said
 
 
@@ -164,7 +196,8 @@ def parse(
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=spelled_out(words, flags(kind, bool)), prog=prog, **how, **start)
+            words = spelled_out(gathered(words, flags(kind, is_several)), flags(kind, is_switch))
+            return tyro.cli(kind, args=words, prog=prog, **how, **start)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -174,14 +207,6 @@ def parse(
 CONFIG = (tyro.conf.FlagConversionOff, tyro.conf.OmitArgPrefixes)
 
 # %% ../nbs/14_cli.ipynb #cli-042
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-        return True
-    except ValueError:
-        return False
-
-
 def paths_after_dashes(
     words: Sequence[str],  # of the command line, without the command
     known: set[str],  # names of flags

@@ -24,7 +24,7 @@ from .sde import TIMESTEPS
 class Scene:
     "What is chosen on the playground."
 
-    network: str = "faces"  # one that ships: faces, sky or figures
+    network: str = "faces"  # one that ships
     number: int = 11  # of the held-out clip whose frames are given
     levels: tuple[int, ...] = (0, *[TIMESTEPS] * 15)  # (16,) where each frame starts, 0..1000
     steps: int = 10  # from noise to clean
@@ -70,7 +70,7 @@ RUN = """z = pipe.codec.encode(frames)[None]  # (1, 16, 4, 8, 8)
 g = torch.Generator().manual_seed({seed})
 x = sample(pipe.net, begin(plan, z.shape, z, g, pipe.path), plan, "unipc", generator=g{guidance})
 made = pipe.codec.decode(x)
-made[:, given] = frames[given]
+x[:, given], made[:, given] = z[:, given], frames[given]
 video = Video(made, x)"""
 SCALAR = """scalar = Pipeline.from_pretrained("faces-scalar")
 how = dict(seed={seed}, progress=False)
@@ -173,10 +173,10 @@ NUMBERS = f'<div style="display: flex; font-size: 75%">{"".join(map(_NUMBER.form
 TITLED = '<div style="text-align: center; line-height: 1.6">{}<br>{}</div>'
 SLIDERS = {  # field of a scene -> smallest, largest, step, what it says
     "number": (0, 60, 1, "clip"),
-    "steps": (2, 30, 1, "steps"),
+    "steps": (4, 30, 1, "steps"),
     "wait": (0, 4, 1, "each waits"),
     "history": (1.0, 3.0, 0.25, "history"),
-    "context_noise": (0, 300, 10, "context τ"),
+    "context_noise": (0, 250, 10, "context τ"),
     "seed": (0, 20, 1, "seed"),
 }
 
@@ -262,7 +262,10 @@ class Playground:
             return
         scene, self.busy = self.scene, True
         self.task.value = next((name for name, levels in TASKS.items() if levels == scene.levels), OWN)
-        self.scalar.disabled, self.busy = scene.network != "faces", False
+        self.busy = False
+        self.scalar.disabled = scene.network != "faces" or not scene.given or scene.partly  # what it does not know
+        self.sliders["context_noise"].disabled = not scene.given
+        self.sliders["history"].disabled = not scene.given or scene.context_noise > 0
         self.heat.value, self.text.value = heat_map(plan_of(scene), 16 * COLUMN), ""
         self.clip.value = self.titled("one timestep a frame", scene)
         self.other.value = self.titled("one timestep for all, RePaint", scene, SCALAR) if self.compared else ""

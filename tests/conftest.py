@@ -1,4 +1,4 @@
-"""Where the reference numbers and the real videos lie: FVDM_SHARED, else ../shared.
+"""What several files of tests share. Where the reference numbers and the real videos lie: FVDM_SHARED, else ../shared.
 
 Tests that need them are skipped, with the reason, where they are absent.
 """
@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# the files that take longest, which `make test` begins with, so that both of its workers are done at the same time
+# the files that take longest, which `make test` begins with, so that its workers are done at the same time
 LONGEST = (
     *("test_cluster", "test_training_faults", "test_several_devices", "test_browser"),
     *("test_paper_path", "test_pages", "test_metrics", "test_package", "test_mutated_files"),
