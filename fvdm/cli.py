@@ -168,7 +168,10 @@ def gathered(words: Sequence[str], several: set[str]) -> list[str]:
     for word, flag in zip(words, named, strict=True):
         if word.startswith("-") and not _is_number(word):
             here = flag if flag in values else None
-        (values[here] if here and not flag else others if flag not in values else []).append(word)
+        if not here:
+            others.append(word)
+        elif not flag:
+            values[here].append(word)
     return [*others, *(word for flag, found in values.items() for word in (flag, *found))]
 
 

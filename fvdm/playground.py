@@ -44,6 +44,11 @@ class Scene:
         return not {0, TIMESTEPS}.issuperset(self.levels)
 
     @property
+    def comparable(self) -> bool:
+        "Whether a scalar network can do it: there is one of faces, and it knows frames that are given or new."
+        return self.network == "faces" and bool(self.given) and not self.partly
+
+    @property
     def guided(self) -> bool:
         "Whether guidance by history has any effect: it needs given frames that are clean."
         return self.history != 1 and bool(self.given) and not self.context_noise
@@ -242,9 +247,8 @@ class Playground:
 
     @property
     def compared(self) -> bool:
-        "Whether the scalar network is shown: there is one of faces, and it knows frames that are given or new."
-        scene = self.scene
-        return bool(self.scalar.value and scene.network == "faces" and scene.given and not scene.partly)
+        "Whether the scalar network is shown."
+        return self.scalar.value and self.scene.comparable
 
     def choose(self, change: dict) -> None:
         "Paint the levels of a task."
@@ -263,7 +267,7 @@ class Playground:
         scene, self.busy = self.scene, True
         self.task.value = next((name for name, levels in TASKS.items() if levels == scene.levels), OWN)
         self.busy = False
-        self.scalar.disabled = scene.network != "faces" or not scene.given or scene.partly  # what it does not know
+        self.scalar.disabled = not scene.comparable
         self.sliders["context_noise"].disabled = not scene.given
         self.sliders["history"].disabled = not scene.given or scene.context_noise > 0
         self.heat.value, self.text.value = heat_map(plan_of(scene), 16 * COLUMN), ""

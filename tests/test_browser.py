@@ -95,9 +95,8 @@ def play(browser) -> None:
     plan, film = changed(browser, ".fvdm-plan", plan), changed(browser, "video", film)
     browser.find_elements(By.CSS_SELECTOR, ".noUi-handle")[1].send_keys(Keys.ARROW_LEFT)  # steps: one fewer
     plan, film = changed(browser, ".fvdm-plan", plan), changed(browser, "video", film)
-    browser.find_elements(By.CSS_SELECTOR, ".noUi-vertical .noUi-handle")[3].send_keys(
-        Keys.ARROW_DOWN
-    )  # a frame's level
+    levels = browser.find_elements(By.CSS_SELECTOR, ".noUi-vertical .noUi-handle")
+    levels[3].send_keys(Keys.ARROW_DOWN)
     plan, film = changed(browser, ".fvdm-plan", plan), changed(browser, "video", film)
     browser.find_element(By.CSS_SELECTOR, ".widget-button").click()
     WebDriverWait(browser, PATIENCE).until(lambda b: "log_snr_ramp(9)" in b.page_source)

@@ -6,19 +6,13 @@ import time
 
 import pytest
 
-from fvdm.codecs import load_codec
-from fvdm.data import encode, open_dataset
+from fvdm.data import Latents
 from fvdm.training import preset, train
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory):
-    return encode(open_dataset("faces"), load_codec(), 8, tmp_path_factory.mktemp("faces") / "l", progress=False)
 
 
 def trained(latents, folder, tracker: str) -> list[dict[str, str]]:
     "Train a few steps; the rows of log.csv."
-    train(preset("smoke", steps=3, batch=2), latents, folder, tracker=tracker, log_every=1, progress=False)
+    train(preset("smoke", steps=3, batch=2), Latents(latents), folder, tracker=tracker, log_every=1, progress=False)
     return list(csv.DictReader((folder / "log.csv").open()))
 
 

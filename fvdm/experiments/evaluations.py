@@ -9,8 +9,8 @@ __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS
            'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau', 'denoising_errors', 'nearest',
            'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds', 'draw_generated', 'standard',
            'against', 'schedules', 'task_row', 'reference_rows', 'method_row', 'task_errors', 'tasks', 'given_by',
-           'fd_or_none', 'mean_of_clips', 'completion_row', 'completions', 'long_row', 'kept_latents', 'long_videos',
-           'every_use', 'guidance', 'error_given_first', 'adaptation']
+           'fd_or_none', 'mean_of_clips', 'completion_row', 'complete', 'completions', 'long_row', 'kept_latents',
+           'long_videos', 'every_use', 'guidance', 'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -621,6 +621,23 @@ def completion_row(
     }
 
 # %% ../../nbs/12d_evaluations.ipynb #use-007
+def complete(
+    net,
+    prepared: Prepared,
+    task: str,  # a name in TASK_PLANS
+    steps: int,  # of DDIM
+    samples: int,  # for each clip
+    progress: str = "",  # a bar's title
+    history: float = 1.0,  # guidance by the given frames; 1: none
+) -> Tensor:  # (n, samples, N, C, h, w)
+    "The network's answers to held-out clips of which some frames are given, always from the same noise."
+    context = prepared.held_out.repeat_interleave(samples, 0)
+    keep = prepared.drawn and prepared.drawn / f"{task}-{history:g}"
+    how = {"context": context, "given": given_by(task, context.shape[1]), "history": history}
+    z = draw_clips(net, len(context), steps, 1, **how, progress=f"{task} {progress}", keep=keep)
+    return z.unflatten(0, (-1, samples))
+
+
 def completions(
     net,
     prepared: Prepared,
@@ -632,11 +649,8 @@ def completions(
     target, rows = prepared.held_out, []
     for task in COMPLETIONS:
         given = given_by(task, target.shape[1])
-        context, bar = target.repeat_interleave(samples, 0), f"{task} {progress}"
-        keep = prepared.drawn and prepared.drawn / task
-        z = draw_clips(net, len(context), steps, 1, context=context, given=given, progress=bar, keep=keep)
         rivals = {COPIED: copy_nearest(target, given)[:, None], BLENDED: blend_linear(target, given)[:, None]}
-        answers = {"network": z.unflatten(0, (-1, samples)), **rivals, TRUE: target[:, None]}
+        answers = {"network": complete(net, prepared, task, steps, samples, progress), **rivals, TRUE: target[:, None]}
         rows += [completion_row(task, name, answer, target, prepared, rivals) for name, answer in answers.items()]
     return rows
 
@@ -719,18 +733,14 @@ HISTORIES = {"none": 1.0, "1.5": 1.5, "2": 2.0}  # guidance by the given frames
 
 def guidance(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
     "Completions with and without guidance by history, from the same noise; and no clips."
-    target, rows = prepared.held_out, []
-    steps, samples = max(2, run.measurement.ddim // 2), 4
+    steps, rows = max(2, run.measurement.ddim // 2), []
     for task in GUIDED:
-        given, answers = given_by(task, target.shape[1]), {}
-        how = {"context": target.repeat_interleave(samples, 0), "given": given}
-        for name, history in HISTORIES.items():
-            keep = prepared.drawn and prepared.drawn / f"{task}-{name}"
-            bar = f"{task}, guidance {name} {title}"
-            z = draw_clips(net, len(target) * samples, steps, 1, history=history, progress=bar, keep=keep, **how)
-            answers[name] = z.unflatten(0, (-1, samples))
+        answers = {
+            name: complete(net, prepared, task, steps, 4, f"by guidance {name} {title}", history)
+            for name, history in HISTORIES.items()
+        }
         rivals = {"none": answers["none"]}
-        rows += [completion_row(task, name, answer, target, prepared, rivals) for name, answer in answers.items()]
+        rows += [completion_row(task, *answer, prepared.held_out, prepared, rivals) for answer in answers.items()]
     return {"completions": rows}, {}
 
 # %% ../../nbs/12d_evaluations.ipynb #adaptation-error

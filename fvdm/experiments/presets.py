@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FEW_P', 'ALL_P', 'TINY', 'SMALL', 'MEDIUM', 'LARGE', 'PAPER_DATASETS', 'OURS', 'TWO', 'PAPERS', 'SHORTER', 'FEWER',
-           'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'TRAINING_SCHEMES', 'EXPERIMENTS', 'SCHEDULES', 'FEW', 'Measurement',
-           'ExperimentPreset', 'check_preset', 'Experiment', 'compared_schedules']
+           'RAW', 'JPEG', 'WOLF', 'EXPERIMENT_PRESETS', 'MEASUREMENTS', 'TRAINING_SCHEMES', 'EXPERIMENTS', 'SCHEDULES',
+           'FEW', 'Measurement', 'ExperimentPreset', 'check_preset', 'Experiment', 'compared_schedules']
 
 # %% ../../nbs/12b_presets.ipynb #presets-002
 from dataclasses import dataclass, field, replace
@@ -58,27 +58,26 @@ PAPER_DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi")
 OURS, TWO, PAPERS = tuple(WORLDS), tuple(WORLDS)[:2], PAPER_DATASETS
 SHORTER = {"table1": 150, "ablation_scale": 200, "ablation_p": 600, "zero_shot": 600}
 FEWER = {"ablation_schedule": {"clips": 80, "real": 304, "schedules": "few"}, "zero_shot": {"tasks": 4}}
+RAW, JPEG = "as given", "jpeg75"  # what generated videos go through
+WOLF = "ledoit-wolf"  # where there are fewer clips than the detector has features
 
 # fmt: off
-#         points clips real ddim held tasks cfg store       p      models  data    schedules  steps    Table 1
-#                                 out                                              of                  as
+#         points clips real ddim held tasks cfg store shrink  p      models  data    schedules  steps    Table
+#                                 out                                                of                  1 as
 _TABLE = {
-    "smoke":   (1,   16,   16,  2,   8,  1, 1.0, "as given", FEW_P, TINY,   TWO,    "shipped", {},      "smoke"),
-    "quick":   (1,  128,  256, 20,  64,  8, 1.0, "as given", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick"),
-    "scratch": (2,  192,  512, 25,  64, 24, 1.0, "as given", ALL_P, SMALL,  OURS,   "trained", {},      "scratch"),
-    "study":   (4, 1024, 2048, 50, 512, 64, 1.0, "as given", ALL_P, MEDIUM, OURS,   "trained", {},      "study"),
-    "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, "jpeg75",   ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),
+    "smoke":   (1,   16,   16,  2,   8,  1, 1.0, RAW,  WOLF,   FEW_P, TINY,   TWO,    "shipped", {},      "smoke"),
+    "quick":   (1,  128,  256, 20,  64,  8, 1.0, RAW,  "none", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick"),
+    "scratch": (2,  192,  512, 25,  64, 24, 1.0, RAW,  "none", ALL_P, SMALL,  OURS,   "trained", {},      "scratch"),
+    "study":   (4, 1024, 2048, 50, 512, 64, 1.0, RAW,  "none", ALL_P, MEDIUM, OURS,   "trained", {},      "study"),
+    "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, JPEG, "none", ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),
 }
 # fmt: on
 _IN_MINUTES = {
     "smoke": {"fewer": {"ablation_schedule": {"schedules": "few"}}},
     "quick": {"pairs": True, "fewer": FEWER},
 }
-_SHRINK = {"smoke": "ledoit-wolf"}  # it has fewer clips than the detector has features
 EXPERIMENT_PRESETS = {
-    name: ExperimentPreset(
-        Measurement(*row[:8], shrink=_SHRINK.get(name, "none")), *row[8:], **_IN_MINUTES.get(name, {})
-    )
+    name: ExperimentPreset(Measurement(*row[:8], shrink=row[8]), *row[9:], **_IN_MINUTES.get(name, {}))
     for name, row in _TABLE.items()
 }
 MEASUREMENTS = {name: chosen.measurement for name, chosen in EXPERIMENT_PRESETS.items()}
