@@ -103,7 +103,7 @@ def plan_code(scene: Scene) -> str:
         lines.append(f"plan = delay(plan, {waits(scene)})")
     if scene.given and scene.context_noise:
         lines.append(f"plan[:, given] = {scene.context_noise}  # given frames are shown with some noise")
-    elif scene.given and not scene.partly:
+    elif scene.given:
         lines.append("plan = hold(plan, given)")
     return "\n".join(lines)
 
