@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
-           'BLENDED', 'TRUE', 'LONG_PLANS', 'GUIDED', 'HISTORIES', 'SCALAR_USES', 'EVALUATIONS', 'Prepared',
-           'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare', 'estimate', 'estimate_distance',
-           'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau', 'denoising_errors', 'nearest',
-           'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds', 'draw_generated', 'standard',
-           'against', 'schedules', 'task_row', 'reference_rows', 'method_row', 'task_errors', 'tasks', 'given_by',
-           'fd_or_none', 'mean_of_clips', 'completion_row', 'complete', 'completions', 'long_row', 'kept_latents',
-           'long_videos', 'every_use', 'guidance', 'error_given_first', 'adaptation']
+           'BLENDED', 'TRUE', 'LONG_PLANS', 'LONG_SCHEDULES', 'LENGTHS', 'GUIDED', 'HISTORIES', 'SCALAR_USES',
+           'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare',
+           'estimate', 'estimate_distance', 'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau',
+           'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
+           'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
+           'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'complete',
+           'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use', 'long_by_blocks', 'guidance',
+           'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -25,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..codecs import Codec
 from ..data import Latents, open_dataset
-from .presets import compared_schedules
+from .presets import SCHEDULES, compared_schedules
 from .runs import Run, Tools
 from ..files import RunLocked, read_tensors, run_lock, save_tensors
 from ..media import Video
@@ -664,10 +665,10 @@ LONG_PLANS = {
 
 
 def long_row(
-    plan: str,  # a name in LONG_PLANS
+    plan: str,  # its name; with "diagonal" in it, there are no blocks that meet
     z: Tensor,  # (n, frames, C, h, w) long videos
     prepared: Prepared,  # against what
-    nfe: int,  # network evaluations for each video
+    nfe: float,  # network evaluations a frame
 ) -> dict:
     "The first and the last clip of long videos against real clips."
     N, real = prepared.held_out.shape[1], prepared.held_out
@@ -675,7 +676,8 @@ def long_row(
     joints = [] if "diagonal" in plan else range(N, z.shape[1] - 2, N // 2)
     return {
         "plan": plan,
-        "nfe": nfe / z.shape[1],
+        "frames": z.shape[1],
+        "nfe": nfe,
         **{name: fd_or_none(end, prepared.real, prepared.protocol) for name, end in ends.items()},
         "seam": seam(z, joints) if joints else None,
         "spread": (ends["last"].std(0).mean() / ends["first"].std(0).mean()).item(),
@@ -700,20 +702,18 @@ def kept_latents(
 def long_videos(
     net,
     prepared: Prepared,
-    frames: int,  # of each video
-    steps: int,  # of DDIM
+    plans: dict[str, dict],  # name -> settings of `Pipeline.generate`
+    lengths: tuple[int, ...],  # frames at which a video is measured; it has as many as the last
     videos: int,  # how many
-) -> tuple[
-    list[dict], dict[str, Tensor]
-]:  # a row for each plan; every eighth frame of the first video, (1, n, C, h, w)
-    "Long videos from noise, by each plan of LONG_PLANS; the same noise for all networks."
+) -> tuple[list[dict], dict[str, Tensor]]:  # rows of each plan; sixteen frames of the first video, (1, n, C, h, w)
+    "Long videos from noise, by each plan; the same noise for all networks."
     pipe, rows, shown = Pipeline(net, prepared.tools.codec), [], {}
-    how = {"frames": frames, "solver": "ddim", "steps": steps, "n": videos, "seed": 0, "progress": False}
-    for plan, settings in tqdm(LONG_PLANS.items(), desc="long video", leave=False):
-        file = prepared.drawn and prepared.drawn / f"long-{len(rows)}.safetensors"
+    how = {"frames": lengths[-1], "n": videos, "seed": 0, "progress": False}
+    for number, (plan, settings) in enumerate(tqdm(plans.items(), desc="long video", leave=False)):
+        file = prepared.drawn and prepared.drawn / f"long-{number}.safetensors"
         z, nfe = kept_latents(file, partial(pipe.generate, **how, **settings))
-        rows.append(long_row(plan, z, prepared, nfe))
-        shown[plan] = z[:1, :: max(1, frames // 16)]
+        rows += [long_row(plan, z[:, :frames], prepared, nfe / z.shape[1]) for frames in lengths]
+        shown[plan] = z[:1, :: max(1, z.shape[1] // 16)]
     return rows, shown
 
 # %% ../../nbs/12d_evaluations.ipynb #use-014
@@ -722,9 +722,31 @@ def every_use(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict
     size, smoke = run.measurement, run.preset == "smoke"
     point, clips = standard(net, run, prepared, title)
     steps = max(2, size.ddim // 2)
-    rows, shown = long_videos(net, prepared, 32 if smoke else 128, steps, 2 if smoke else size.held_out)
+    plans = {plan: {"solver": "ddim", "steps": steps, **settings} for plan, settings in LONG_PLANS.items()}
+    rows, shown = long_videos(net, prepared, plans, (32 if smoke else 128,), 2 if smoke else size.held_out)
     point |= {"completions": completions(net, prepared, steps, 2 if smoke else 4, title), "long": rows}
     return point, clips | shown
+
+# %% ../../nbs/12d_evaluations.ipynb #solver-drift-def
+LONG_SCHEDULES = {
+    "long_video": ("UniPC-10, log-SNR",),
+    "long_by_ddim": ("DDIM-10", "DDIM-50"),
+}  # evaluation -> of SCHEDULES
+LENGTHS = {"long_video": (128, 1024), "long_by_ddim": (128,)}  # frames
+
+
+def long_by_blocks(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
+    "Long videos by the paper's blocks, by the solvers and at the lengths of the run's evaluation."
+    lengths, videos = LENGTHS[run.evaluation], run.measurement.held_out
+    if run.preset == "smoke":
+        lengths, videos = (24, 32)[-len(lengths) :], 2
+    plans = {}
+    for name in LONG_SCHEDULES[run.evaluation]:
+        solver, steps, spacing = SCHEDULES[name]
+        steps = 2 if run.preset == "smoke" else steps
+        plans[name] = {"solver": solver, "steps": steps, "timestep_spacing": spacing}
+    rows, shown = long_videos(net, prepared, plans, lengths, videos)
+    return {"long": rows}, shown
 
 # %% ../../nbs/12d_evaluations.ipynb #guidance-def
 GUIDED = ("image-to-video", "interpolation", "extension")  # of COMPLETIONS
@@ -787,5 +809,6 @@ EVALUATIONS = {
     "tasks": tasks,
     "every_use": every_use,
     "guidance": guidance,
+    **dict.fromkeys(LONG_SCHEDULES, long_by_blocks),
     "adaptation": adaptation,
 }

@@ -398,6 +398,9 @@ def grid(
         base = Run(preset_name, config, measurement, what.evaluation, **(tools.names if tools else {}))
         if network:
             runs.append(replace(base, network=network))
+        elif what.networks and not (as_asked or p_values):
+            names = [name.replace("WORLD", dataset) for name in what.networks]
+            runs += [replace(base, network=name) for name in names]
         elif ready and (pair := pair_of(dataset, variants)):
             cards = [trained_as(name)["config"] | {"clips": config.clips} for name in pair]  # measured on fewer clips
             runs += [replace(base, network=n, config=Config(**card)) for n, card in zip(pair, cards, strict=True)]
