@@ -16,7 +16,7 @@ NB     ?= $(NOTEBOOKS)
 OUT    ?= reports
 JOBS   ?= 2
 # the longest first, but for what must wait: zero_shot encodes faces, which the ablations and table1 use; qualitative shows table1's networks
-FIRST  := performance zero_shot errata training_schemes study ablation_schedule ablation_p ablation_scale table1
+FIRST  := performance zero_shot errata training_schemes long_video study ablation_schedule ablation_p ablation_scale table1
 RUNS   := $(patsubst %,run-%,$(foreach n,$(FIRST),$(filter $n,$(NB))) $(filter-out $(FIRST),$(NB)))
 ALONE  := $(if $(filter smoke,$(PRESET)),,run-performance)
 BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))

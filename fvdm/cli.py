@@ -14,6 +14,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -584,7 +585,7 @@ class RunExperiment:
 
     experiment: Positional[
         str
-    ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, study, backbones
+    ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, long_video, study ...
     preset: str = "quick"  # smoke, quick, scratch, study or paper
     datasets: tuple[str, ...] = ()  # worlds, or layouts with their folder: ucf101=PATH (none: the experiment's)
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
@@ -1047,10 +1048,17 @@ def execute(kind: type, words: Sequence[str], prog: str) -> int:
             raise ValueError(f"there is not enough memory ({reason})") from None
 
 # %% ../nbs/14_cli.ipynb #cli-045
+def _terminated(number, frame) -> None:
+    "SIGTERM ends the process as an exception does: what is half written is removed."
+    raise SystemExit(128 + number)
+
+
 def main(
     words: Sequence[str] | None = None,  # the command line; None: this process's
-) -> int:  # 0; 1: a disk failed; 2: an error of use; 75: a training that can go on; 130: Ctrl-C
+) -> int:  # 0; 1: a disk failed; 2: an error of use; 75: a training that can go on; 130: Ctrl-C; 143: SIGTERM
     "The command `fvdm`; returns the exit code. An error is one line."
+    if words is None:  # else somebody's process, whose signals are its own
+        signal.signal(signal.SIGTERM, _terminated)
     words = list(sys.argv[1:] if words is None else words)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that lacks a letter gets it as an escape

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import launch, wait_for
+from launch import Launched, launch, wait_for
 from training_runs import STEPS, begin, curve, run, same, weights
 
 from fvdm.codecs import load_codec
@@ -195,3 +195,11 @@ def test_a_data_worker_that_dies(tmp_path):
 def test_tracker_that_is_not_installed_is_named(latents, tmp_path):
     done = run(latents, tmp_path, "--tracker", "nobody")
     assert done.returncode == 2 and "nobody" in done.stderr
+
+
+def test_a_stream_that_is_ended_leaves_nothing(tmp_path):
+    process = Launched("fvdm", "stream", "--network", "faces", "--frames", 100_000, "-o", tmp_path / "long.webp")
+    wait_for(lambda: list(tmp_path.glob(".part-*")))
+    process.terminate()
+    process.wait(60)
+    assert process.returncode == 143 and not list(tmp_path.iterdir())

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
-           'BLENDED', 'TRUE', 'LONG_PLANS', 'LONG_SCHEDULES', 'LENGTHS', 'GUIDED', 'HISTORIES', 'SCALAR_USES',
-           'EVALUATIONS', 'Prepared', 'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare',
-           'estimate', 'estimate_distance', 'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau',
+           'BLENDED', 'TRUE', 'LONG_PLANS', 'USUAL', 'LONG', 'GUIDED', 'HISTORIES', 'SCALAR_USES', 'EVALUATIONS',
+           'Prepared', 'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare', 'estimate',
+           'estimate_distance', 'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau',
            'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
            'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
            'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'complete',
@@ -728,20 +728,20 @@ def every_use(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict
     return point, clips | shown
 
 # %% ../../nbs/12d_evaluations.ipynb #solver-drift-def
-LONG_SCHEDULES = {
-    "long_video": ("UniPC-10, log-SNR",),
-    "long_by_ddim": ("DDIM-10", "DDIM-50"),
-}  # evaluation -> of SCHEDULES
-LENGTHS = {"long_video": (128, 1024), "long_by_ddim": (128,)}  # frames
+USUAL = "UniPC-10, log-SNR"  # of SCHEDULES: what the verbs do
+LONG = {  # evaluation -> schedules, and the frames at which a video is measured
+    "long_video": ((USUAL, "DDIM-10"), (128,)),
+    "long_by_ddim": (("DDIM-50",), (128,)),
+    "longer_video": ((USUAL,), (128, 1024)),
+}
 
 
 def long_by_blocks(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
     "Long videos by the paper's blocks, by the solvers and at the lengths of the run's evaluation."
-    lengths, videos = LENGTHS[run.evaluation], run.measurement.held_out
+    (names, lengths), videos, plans = LONG[run.evaluation], run.measurement.held_out, {}
     if run.preset == "smoke":
-        lengths, videos = (24, 32)[-len(lengths) :], 2
-    plans = {}
-    for name in LONG_SCHEDULES[run.evaluation]:
+        lengths, videos = tuple(16 + n // 16 for n in lengths), 2
+    for name in names:
         solver, steps, spacing = SCHEDULES[name]
         steps = 2 if run.preset == "smoke" else steps
         plans[name] = {"solver": solver, "steps": steps, "timestep_spacing": spacing}
@@ -809,6 +809,6 @@ EVALUATIONS = {
     "tasks": tasks,
     "every_use": every_use,
     "guidance": guidance,
-    **dict.fromkeys(LONG_SCHEDULES, long_by_blocks),
+    **dict.fromkeys(LONG, long_by_blocks),
     "adaptation": adaptation,
 }

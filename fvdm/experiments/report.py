@@ -38,12 +38,9 @@ def listed(
     "A parameter that may hold several values. Raises ValueError for one that is not of the kind."
     if value is None:
         return None
-    if isinstance(value, str):
-        value = value.split(",")
-    elif not isinstance(value, (list, tuple)):
-        value = [value]
+    several = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
     try:
-        return [kind(v) for v in value]
+        return [kind(v) for v in several]
     except (TypeError, ValueError):
         raise ValueError(f"{name} is {value!r}, but must be {arguments.in_words(kind)}, or several") from None
 
@@ -373,7 +370,7 @@ class Report(Study):
         for photo in self.folder.glob("*.jpg"):
             page = page.replace(f"({photo.stem}.png)", f"({photo.name})")
         for name, table in (tables or {}).items():
-            table.to_csv(self.folder / f"{name}.csv", index=False)
+            table.to_csv(self.folder / f"{name}.csv", index=False, float_format="%.7g")
         config = settings(self.results) | record | {"reported_by": provenance()}
         if others := others_shown(self.folder, config):
             print(f"this page takes the place of one of other runs: {others}")

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'RARE', 'OPENING', 'USUAL_RATES', 'trained_codec', 'class_number', 'usable_device', 'warn_of_latents',
-           'make_video', 'Model', 'usual_rate', 'animation_rate', 'film_rate', 'frame_rate', 'clip_indices',
-           'edit_levels', 'warn_of_unused', 'warn_of_scalar', 'source_rate', 'common_rate', 'latent_levels',
-           'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
+           'check_finite', 'make_video', 'Model', 'usual_rate', 'animation_rate', 'film_rate', 'frame_rate',
+           'clip_indices', 'edit_levels', 'warn_of_unused', 'warn_of_scalar', 'source_rate', 'common_rate',
+           'latent_levels', 'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-002
 import json
@@ -104,6 +104,14 @@ def warn_of_latents(latents: Tensor) -> None:  # (n, N, C, h, w)
         warnings.warn(f"{message}; less guidance (history, cfg) or more steps may help", stacklevel=3)
 
 
+def check_finite(latents: Tensor) -> None:  # (n, N, C, h, w)
+    "Raises ValueError where a video's latents are not numbers, which no codec shows."
+    bad = (~latents.isfinite()).flatten(1).any(1)
+    if bad.any():
+        message = f"latents of {int(bad.sum())} of {len(bad)} videos are not finite: the network has gone astray"
+        raise ValueError(f"{message} in training, or another precision is needed")
+
+
 def make_video(
     codec: Codec | Identity,
     latents: Tensor,  # (n, N, C, h, w)
@@ -113,8 +121,9 @@ def make_video(
     blend: float = 0.0,  # share of the codec's own picture in them
     fps: float | None = None,  # frames a second of what it goes on from; None: 10
 ) -> Video:
-    "A video whose given frames are the pictures themselves."
+    "A video whose given frames are the pictures themselves. Raises ValueError for latents that are not finite."
     latents, places = latents.float().cpu(), list(frame_indices)
+    check_finite(latents)
     warn_of_latents(latents)
 
     def decode():
