@@ -145,6 +145,7 @@ EXPERIMENTS = {
         (0.2,),
         datasets=4,
         evaluation="long_video",
+        timesteps=(TRAINING_SCHEMES["ptss"], TRAINING_SCHEMES["mixture"]),  # of repeats, which are trained
         networks=("WORLD-ptss", "WORLD"),
         training=TRAINED_ON,
     ),
