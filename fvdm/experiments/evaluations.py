@@ -677,6 +677,7 @@ def long_row(
     return {
         "plan": plan,
         "frames": z.shape[1],
+        "videos": len(z),
         "nfe": nfe,
         **{name: fd_or_none(end, prepared.real, prepared.protocol) for name, end in ends.items()},
         "seam": seam(z, joints) if joints else None,
@@ -729,16 +730,18 @@ def every_use(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict
 
 # %% ../../nbs/12d_evaluations.ipynb #solver-drift-def
 USUAL = "UniPC-10, log-SNR"  # of SCHEDULES: what the verbs do
-LONG = {  # evaluation -> schedules, and the frames at which a video is measured
-    "long_video": ((USUAL, "DDIM-10"), (128,)),
-    "long_by_ddim": (("DDIM-50",), (128,)),
-    "longer_video": ((USUAL,), (128, 1024)),
+LONG = {  # evaluation -> schedules, the frames at which a video is measured, videos for each held-out clip
+    "long_video": ((USUAL, "DDIM-10"), (128,), 1),
+    "long_by_ddim": (("DDIM-50",), (128,), 1),
+    "longer_video": ((USUAL,), (128, 1024), 1),
+    "many_long_videos": ((USUAL,), (128,), 4),
 }
 
 
 def long_by_blocks(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
     "Long videos by the paper's blocks, by the solvers and at the lengths of the run's evaluation."
-    (names, lengths), videos, plans = LONG[run.evaluation], run.measurement.held_out, {}
+    (names, lengths, times), plans = LONG[run.evaluation], {}
+    videos = times * run.measurement.held_out
     if run.preset == "smoke":
         lengths, videos = tuple(16 + n // 16 for n in lengths), 2
     for name in names:
