@@ -1,6 +1,6 @@
 """The files that examples name, and the moving picture of the README, made from the worlds and the shipped networks.
 
-python scripts/make_examples.py        examples/*, docs/fvdm.gif, docs/long.mp4
+python scripts/make_examples.py        examples/*, docs/fvdm.gif
 """
 
 from pathlib import Path
@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from fvdm.media import grid, save_video
+from fvdm.media import save_video
 from fvdm.tasks import Pipeline
 from fvdm.vtv import hold, uniform
-from fvdm.worlds import WORLDS, clip
+from fvdm.worlds import clip
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 1  # of the worlds: held-out clips
@@ -72,15 +72,8 @@ def write_moving_picture(file: Path) -> None:
     pictures[0].save(file, save_all=True, append_images=pictures[1:], duration=100, loop=0, optimize=True)
 
 
-def write_long_video(file: Path) -> None:
-    "The first video of each world, 1,024 frames by blocks, as `generate` makes them: none was picked."
-    worlds = [Pipeline.from_pretrained(name).generate(frames=1024, seed=0).frames[0] for name in WORLDS]
-    save_video(grid(torch.stack(worlds), 2), file, fps=25, scale=3)
-
-
 if __name__ == "__main__":
     write_examples(ROOT / "examples")
     write_moving_picture(ROOT / "docs/fvdm.gif")
-    write_long_video(ROOT / "docs/long.mp4")
-    for made in [*sorted((ROOT / "examples").iterdir()), ROOT / "docs/fvdm.gif", ROOT / "docs/long.mp4"]:
+    for made in [*sorted((ROOT / "examples").iterdir()), ROOT / "docs/fvdm.gif"]:
         print(f"{made.relative_to(ROOT)}: {made.stat().st_size / 1e3:.0f} kB")
