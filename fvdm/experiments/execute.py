@@ -321,7 +321,7 @@ def execute_run(
         result = result_of(run, prepared, training, points)
         if samples:
             save_tensors(samples, file.with_suffix(".safetensors"))
-        atomic_write(file, json.dumps(result, indent=1))
+        atomic_write(file, json.dumps(result) + "\n")
         return result | {"kept": False}
 
 # %% ../../nbs/12e_execute.ipynb #execute-014
