@@ -35,7 +35,7 @@ def submitted_by(arguments) -> list[str]:
 
 @on_slurm
 def test_a_grid_of_six(cluster, tmp_path):
-    tasks, jobs = tiny_grid(tmp_path, 6), tmp_path / "jobs"
+    tasks, jobs = tiny_grid(tmp_path, 6, steps=96), tmp_path / "jobs"
     with ProcessPoolExecutor(2, multiprocessing.get_context("fork")) as pool:  # ends by a word, not by a signal
         once, twice = pool.map(submitted_by, [(tasks, LAUNCHER, jobs)] * 2)
     assert sorted(once + twice) == sorted(task.name for task in tasks)  # each by one of the two
