@@ -33,6 +33,7 @@ from fvdm.experiments.comparison import (
     paired,
     seeds_needed,
     smallest_effect,
+    stays,
     verdict,
 )
 from fvdm.experiments.evaluations import (
@@ -124,7 +125,7 @@ __all__ = [
     "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome",
     "over_seeds", "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
     "provenance_table", "ratio_to", "report_folder", "report_root", "results_folder", "run_experiment", "run_tasks",
-    "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "study_runs", "submit",
-    "task_errors", "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
+    "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "stays", "study_runs",
+    "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
 ]
 # fmt: on

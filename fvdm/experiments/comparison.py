@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ALPHA', 'POWER', 'DRAWS', 'MARKS', 'mean_interval', 'Comparison', 'paired', 'equivalence_p', 'smallest_effect',
-           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked']
+           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked', 'stays']
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-002
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import hypot, isnan, log, nan
 
 import numpy as np
 
@@ -168,3 +168,18 @@ def marked(
     "A verdict with its mark, for a table."
     mark = next(mark for key, mark in MARKS.items() if word.startswith(key))
     return f"{mark} {word}"
+
+# %% ../../nbs/12i_comparison.ipynb #comparison-stays
+def stays(
+    first: tuple[float, float],  # a distance, and half of its 95% interval
+    last: tuple[float, float],  # the same, later
+    limit: float = 1.5,  # the ratio of the two up to which it is said to stay
+) -> str:
+    "Whether a distance stays what it was: stays, drifts, not told, or not measured (nan)."
+    (begun, its_half), (ended, other_half) = first, last
+    if isnan(begun) or isnan(ended):
+        return "not measured"
+    margin, half = log(limit * begun / ended), hypot(its_half / begun, other_half / ended)
+    if not abs(margin) > half:  # also where an interval is unknown
+        return "not told"
+    return "stays" if margin > 0 else "drifts"

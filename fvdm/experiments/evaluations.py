@@ -741,9 +741,9 @@ LONG = {  # evaluation -> schedules, the frames at which a video is measured, vi
 def long_by_blocks(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dict]:
     "Long videos by the paper's blocks, by the solvers and at the lengths of the run's evaluation."
     (names, lengths, times), plans = LONG[run.evaluation], {}
-    videos = times * run.measurement.held_out
+    videos = times * (2 if run.preset == "smoke" else run.measurement.held_out)
     if run.preset == "smoke":
-        lengths, videos = tuple(16 + n // 16 for n in lengths), 2
+        lengths = tuple(16 + n // 16 for n in lengths)
     for name in names:
         solver, steps, spacing = SCHEDULES[name]
         steps = 2 if run.preset == "smoke" else steps

@@ -38,7 +38,11 @@ def listed(
     "A parameter that may hold several values. Raises ValueError for one that is not of the kind."
     if value is None:
         return None
-    several = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+    several = value
+    if isinstance(value, str):
+        several = value.split(",")
+    elif not isinstance(value, (list, tuple)):
+        several = [value]
     try:
         return [kind(v) for v in several]
     except (TypeError, ValueError):
