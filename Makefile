@@ -1,6 +1,7 @@
 # make reproduce   every reproduction notebook, at the default preset, into reports/
 # make docs        the documentation site, in build/docs/site; in an environment of its own, .venv-docs
-# make test        everything that is checked, ending with pytest's summary
+# make test        what is checked after each change, ending with pytest's summary
+# make test-slow   the rest: tests of several processes, of Slurm, of browsers
 #
 #   PRESET=quick        smoke | quick | scratch | study | paper
 #   NB=ablation_p       one notebook (or several, in quotes) in place of all
@@ -10,6 +11,8 @@
 PRESET ?= quick
 PYTHON ?= python3
 BIN    := .venv/bin
+# the longest files first, as tests/conftest.py has them
+PYTEST  = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # a reproduction notebook is one with a cell tagged "parameters"
 NOTEBOOKS := $(basename $(notdir $(shell grep -l '"parameters"' nbs/*.ipynb)))
 NB     ?= $(NOTEBOOKS)
@@ -23,7 +26,7 @@ BESIDE := $(filter-out $(ALONE) run-claims,$(RUNS))
 
 unexport PYTHONDONTWRITEBYTECODE   # installed modules are compiled once, when first imported
 
-.PHONY: reproduce smoke notebooks variables $(RUNS) install check test docs clean
+.PHONY: reproduce smoke notebooks variables $(RUNS) install check test test-slow docs clean
 reproduce: variables install
 	@$(MAKE) --no-print-directory -j$(JOBS) notebooks
 
@@ -69,7 +72,10 @@ check: install
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 3   # a third is at work while one waits
 	@$(MAKE) --no-print-directory smoke
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder   # the longest files first, as tests/conftest.py has them
+	$(PYTEST) -m "not slow"
+
+test-slow: install
+	$(PYTEST) -m slow
 
 # nothing is executed and nothing of the library is imported
 docs: .venv-docs/.installed

@@ -674,7 +674,10 @@ def _state(run: experiments.Run) -> str:
         found = experiments.kept_result(experiments.results_folder() / f"{run.name}.json")
     except ValueError:
         return "damaged"
-    return "kept" if found else "to be computed"
+    if found:
+        return "kept"
+    folder = run.config.data_path
+    return "to be computed" if not folder or Path(folder).is_dir() else f"to be computed, but {folder} is no folder"
 
 
 def _one_line(result: dict, label: str) -> str:

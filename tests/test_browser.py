@@ -104,6 +104,7 @@ def play(browser) -> None:
     assert "Error" not in browser.find_element(By.TAG_NAME, "body").text
 
 
+@pytest.mark.slow
 def test_the_playground_is_a_page(voila, browser):
     browser.get(voila)
     play(browser)
@@ -139,6 +140,7 @@ def ask(browser, script: str):
     return browser.execute_script(f"const app = window.jupyterapp; return {script}")
 
 
+@pytest.mark.slow
 def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
     "As people have it: opened, all cells run, a widget moved; opening it changes no cell, and nothing on disk."
     address, notebook = jupyterlab

@@ -33,6 +33,7 @@ def submitted_by(arguments) -> list[str]:
     return submit(*arguments)
 
 
+@pytest.mark.slow
 @on_slurm
 def test_a_grid_of_six(cluster, tmp_path):
     tasks, jobs = tiny_grid(tmp_path, 6, steps=96), tmp_path / "jobs"
@@ -100,6 +101,7 @@ def test_a_folder_that_the_node_does_not_share_is_found_out(cluster, tmp_path):
     assert not task.folder.exists()  # before anything was computed
 
 
+@pytest.mark.slow
 def test_two_processes_train_together(tmp_path, monkeypatch):
     "As many as there are GPUs, by the variables that torchrun sets; here on the CPU."
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")

@@ -37,6 +37,7 @@ def tools(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_table1_on_the_four_layouts(tools, tmp_path):
     for world, layout in list(zip(WORLDS, PAPER_DATASETS, strict=True))[1:3]:  # those of the two that are run below
         export(world, tmp_path / layout, clips=6, frames=50, size=64, progress=False)

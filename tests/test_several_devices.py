@@ -33,6 +33,7 @@ def two_processes(latents, out, *more):
 @pytest.mark.parametrize(
     "more", [(), ("--per", "batch"), ("--optimizer", "muon")], ids=["per sample", "per batch", "muon"]
 )
+@pytest.mark.slow
 def test_two_processes_follow_one(latents, tmp_path, more):
     """DDP over gloo with the same whole batch: the same losses to 1e-5 over 50 steps (Muon's products are in bfloat16:
     1e-4). One coin a batch is a coin a device, so there the curves part."""
@@ -50,6 +51,7 @@ def test_two_processes_follow_one(latents, tmp_path, more):
         assert np.abs(a - b).max() < (1e-4 if "muon" in more else 1e-5), np.abs(a - b).max()
 
 
+@pytest.mark.slow
 def test_sharded_training_follows_one_and_resumes_either_way(latents, tmp_path):
     """FSDP over gloo: the same losses to 1e-5 over 50 steps; its checkpoints continue on one device, and one device's
     sharded; Muon's continue sharded."""

@@ -45,6 +45,7 @@ def kill_after(latents, out, count, seconds):
     return True
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(latents, whole, tmp_path):
     "kill -9 at random moments, the runs pieced together: the same weights and the same log, bit for bit."
     rng, kills = np.random.default_rng(0), 0
@@ -94,6 +95,7 @@ def test_sigterm_saves_and_leaves_with_its_code(latents, whole, tmp_path):
     assert run(latents, tmp_path).returncode == 0 and same(weights(tmp_path), weights(whole))
 
 
+@pytest.mark.slow
 def test_budget_in_pieces(latents, whole, tmp_path):
     "A run made of runs of a second."
     for _ in range(120):
