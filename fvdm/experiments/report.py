@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOOTER', 'PHOTO', 'PALETTE', 'WIDEST', 'listed', 'assigned', 'check_parameters', 'notebook_parameters', 'report_root',
            'report_folder', 'number_text', 'markdown_table', 'draw_gaps_as_dashes', 'settings', 'others_shown',
-           'held_out_clips', 'in_words', 'Study', 'footer', 'save_figure', 'flat', 'Report', 'KeptReport',
+           'held_out_clips', 'in_words', 'Study', 'footer', 'save_figure', 'without_nested', 'Report', 'KeptReport',
            'kept_report', 'shrink_pictures', 'is_bar', 'place_notebook', 'execute_report']
 
 # %% ../../nbs/12g_report.ipynb #report-002
@@ -311,7 +311,7 @@ def save_figure(
     figure.savefig(f"{file}.svg", metadata={"Date": None})
 
 # %% ../../nbs/12g_report.ipynb #report-flat
-def flat(table):  # a DataFrame; -> one
+def without_nested(table):  # a DataFrame; -> one
     "A table without the columns that hold lists or dictionaries: those are in the kept results."
     nested = [c for c in table if table[c].map(lambda value: isinstance(value, (list, dict))).any()]
     return table.drop(columns=nested)
@@ -380,7 +380,7 @@ class Report(Study):
         for photo in self.folder.glob("*.jpg"):
             page = page.replace(f"({photo.stem}.png)", f"({photo.name})")
         for name, table in (tables or {}).items():
-            flat(table).to_csv(self.folder / f"{name}.csv", index=False, float_format="%.7g")
+            without_nested(table).to_csv(self.folder / f"{name}.csv", index=False, float_format="%.7g")
         config = settings(self.results) | record | {"reported_by": provenance()}
         if others := others_shown(self.folder, config):
             print(f"this page takes the place of one of other runs: {others}")
