@@ -15,15 +15,20 @@ OWN_NAMES = ("__init__", "__call__", "__iter__", "__len__", "__sub__", "forward"
 
 @dataclass(frozen=True)
 class Source:
-    "A module's text, its syntax tree, and its comments by line."
+    "A module's lines, its syntax tree, and its comments by line."
 
-    text: str
+    lines: list[bytes]  # a syntax tree counts columns in bytes
     tree: ast.Module
     comments: dict[int, tuple[str, bool]]  # line -> text, and whether it stands alone on its line
 
+    def segment(self, node: ast.AST) -> str:
+        "A piece of source. As `ast.get_source_segment`, which splits the whole text for each piece."
+        *before, last = self.lines[node.lineno - 1 : node.end_lineno]
+        return b"".join([*before, last[: node.end_col_offset]])[node.col_offset :].decode()
+
     def code(self, node: ast.AST | None) -> str:
         "A piece of source, on one line."
-        return " ".join((ast.get_source_segment(self.text, node) or "").split()) if node else ""
+        return " ".join(self.segment(node).split()) if node else ""
 
     def comment(self, first: int, last: int) -> str:
         "What is said behind a parameter that stands on lines first to last, and right above it."
@@ -42,7 +47,7 @@ def read_source(text: str) -> Source:
         if token.type == tokenize.COMMENT and not token.string.startswith("# %%"):
             alone = not token.line[: token.start[1]].strip()
             comments[token.start[0]] = (token.string.lstrip("# ").strip(), alone)
-    return Source(text, ast.parse(text), comments)
+    return Source(text.encode().splitlines(keepends=True), ast.parse(text), comments)
 
 
 def escape(text: str) -> str:
@@ -156,7 +161,7 @@ def assigned(node: ast.AST) -> list[str]:
 
 def constant_page(source: Source, node: ast.Assign | ast.AnnAssign) -> list[str]:
     "Heading and value of a constant; of a long one its first lines."
-    lines = (ast.get_source_segment(source.text, node) or "").splitlines()
+    lines = source.segment(node).splitlines()
     more = [f"# and {len(lines) - 12} more lines"] if len(lines) > 12 else []
     heads = [f"## `{name}` {{: #{name} }}" for name in assigned(node)]
     return [*heads, "", "```python", *lines[:12], *more, "```", ""]
