@@ -1,7 +1,7 @@
 # make reproduce   every reproduction notebook, at the default preset, into reports/
 # make docs        the documentation site, in build/docs/site; in an environment of its own, .venv-docs
 # make test        what is checked after each change, ending with pytest's summary
-# make test-slow   the rest: tests of several processes, of Slurm, of browsers
+# make test-slow   the rest: the slow cells of lessons, tests of several processes, of Slurm, of browsers
 #
 #   PRESET=quick        smoke | quick | scratch | study | paper
 #   NB=ablation_p       one notebook (or several, in quotes) in place of all
@@ -75,6 +75,7 @@ test: check
 	$(PYTEST) -m "not slow"
 
 test-slow: install
+	@set -e; for n in $$(grep -l '#| slow' nbs/*.ipynb); do OMP_NUM_THREADS=1 $(BIN)/nbdev_test --path $$n --flags slow; done
 	$(PYTEST) -m slow
 
 # nothing is executed and nothing of the library is imported
