@@ -713,7 +713,7 @@ class Report:
 
     notebook: Positional[str]  # ablation_p, table1, zero_shot, ...
     preset: str = "quick"  # smoke, quick, scratch, study or paper
-    out: Path | None = None  # folder of reports (None: reports/ of the repository)
+    out: Path | None = None  # folder of reports (None: reports/ of the repository; of the preset smoke, reports/smoke/)
     set: Annotated[tuple[str, ...], arg(aliases=["-p"])] = ()  # further parameters of the notebook, each name=value
 
     def run(self) -> int:
@@ -730,7 +730,7 @@ class Report:
         if wrong := [pair for pair in self.set if "=" not in pair]:
             raise ValueError(f"--set is {wrong[0]!r}, but must be name=value, as in --set seeds=0,1")
         # as seen from here: the executed notebook holds its parameters, and should name no place of one machine
-        out = self.out or Path(os.path.relpath(experiments.home() / "reports"))
+        out = self.out or Path(os.path.relpath(experiments.report_root(None, self.preset)))
         usual, given = experiments.notebook_parameters(file), dict(pair.split("=", 1) for pair in self.set)
         given = {name: parameter(name, text, usual) for name, text in given.items()}
         parameters = {"preset": self.preset, "out": str(out), **given}
