@@ -149,7 +149,7 @@ def outcome(
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-verdict
 DRAWS = 0.1  # precision below which a network is said to draw nothing
-MARKS = {"reproduced": "✓", "contradicted": "✗", "not seen": "○", "not run": "–"}
+MARKS = {"reproduced": "✓", "contradicted": "✗", "not seen": "○", "neither draws": "–", "not run": "–"}
 
 
 def verdict(
