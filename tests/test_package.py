@@ -2,10 +2,12 @@
 
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -64,6 +66,25 @@ def test_imports_nothing_heavy(module, loaded):
 
 def test_import_fvdm_does_not_even_import_torch(loaded):
     assert "torch" not in loaded["fvdm"]
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_of_the_command_wait_asleep(given, found):
+    "Said before torch is imported, which is when it is read."
+    code = """
+import os, sys
+from fvdm.__main__ import main
+assert "torch" not in sys.modules
+sys.argv = ["fvdm", "bench", "--help"]
+try:
+    main()
+finally:
+    print(os.environ["OMP_WAIT_POLICY"], file=sys.stderr)
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | given)
+    assert (done.returncode, done.stderr.split()) == (0, [found]), done.stderr
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["fvdm"] == "fvdm.__main__:main"
 
 
 def test_training_from_latents_needs_neither_videos_nor_codecs(tmp_path):
