@@ -140,14 +140,19 @@ def ask(browser, script: str):
     return browser.execute_script(f"const app = window.jupyterapp; return {script}")
 
 
-@pytest.mark.slow
-def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
-    "As people have it: opened, all cells run, a widget moved; opening it changes no cell, and nothing on disk."
-    address, notebook = jupyterlab
+def open_in_jupyterlab(browser, address: str, notebook):
+    "The notebook, opened as a new workspace has it, with the list of files beside it; its kernel waits."
     browser.get(f"{address}/lab/tree/{notebook.name}?reset")
     patience = WebDriverWait(browser, PATIENCE)
     patience.until(lambda b: ask(b, "app?.shell.currentWidget?.context?.isReady"))
     patience.until(lambda b: ask(b, "app.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"))
+    return notebook
+
+
+@pytest.mark.slow
+def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
+    "As people have it: opened, all cells run, a widget moved; opening it changes no cell, and nothing on disk."
+    notebook = open_in_jupyterlab(browser, *jupyterlab)
     opened = ask(browser, "app.shell.currentWidget.context.model.toJSON()")
     assert without_kernel(opened) == without_kernel(json.loads(notebook.read_text()))
     ask(browser, "void app.commands.execute('notebook:run-all-cells')")
@@ -155,3 +160,62 @@ def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
     loud = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "[data-mime-type='application/vnd.jupyter.stderr']")]
     assert not loud, loud
     assert notebook.read_bytes() == (ROOT / "nbs/playground.ipynb").read_bytes()
+
+
+SEEN = {  # what has to be seen of the playground -> how many
+    ".noUi-vertical .noUi-handle": 16,
+    ".widget-hslider": 6,
+    ".widget-hslider .widget-readout": 6,
+    ".widget-dropdown select": 2,
+    ".widget-checkbox": 1,
+    ".widget-button": 1,
+    ".fvdm-plan": 1,
+    "video": 2,
+}
+HIDDEN = """
+const beyond = (r, b) => Math.max(b.left - r.left, r.right - b.right, b.top - r.top, r.bottom - b.bottom);
+const hidden = e => {  // pixels of it that the window, its output or a box around it cuts off
+    const area = e.closest('.jp-OutputArea-output'), r = e.getBoundingClientRect();
+    let most = beyond(r, {left: 0, top: 0, right: innerWidth, bottom: innerHeight});
+    for (let a = e.parentElement; a !== document.body; a = a.parentElement)
+        if (a === area || getComputedStyle(a).overflow !== 'visible')
+            most = Math.max(most, beyond(r, a.getBoundingClientRect()));
+    return r.width && r.height ? Math.round(most) : 9999;
+};
+return [...document.querySelectorAll(arguments[0])].map(hidden)"""
+WIDER = """
+const all = [...document.querySelectorAll('.jp-OutputArea-output :is(.widget-box, .widget-label, .widget-readout)')];
+const wider = all.filter(e => e.scrollWidth > e.clientWidth);
+return wider.map(e => `${e.className}: ${e.scrollWidth} in ${e.clientWidth}`)"""
+LOW = """
+const [film, plan] = ['video', '.fvdm-plan'].map(css => document.querySelector(css).getBoundingClientRect().top);
+return film > plan"""
+
+
+def unseen(browser) -> list[str]:
+    "What of the playground is cut off, by how many pixels each, or wider than its place."
+    found = []
+    for css, count in SEEN.items():
+        hidden = browser.execute_script(HIDDEN, css)
+        if len(hidden) != count or max(hidden) > 1:
+            found.append(f"{css}, {count}: hidden {hidden}")
+    low = ["the clip begins below the plan"] if browser.execute_script(LOW) else []
+    return [*found, *browser.execute_script(WIDER), *low]
+
+
+@pytest.mark.slow
+def test_the_playground_fits_beside_jupyterlabs_list_of_files(jupyterlab, browser):
+    "Controls, plan and clips are on the first screen of a usual window; nothing is cut off or scrolls sideways."
+    open_in_jupyterlab(browser, *jupyterlab)
+    assert ask(browser, "!app.shell.leftCollapsed"), "the list of files is closed"
+    ask(browser, "void app.commands.execute('notebook:run-all-cells')")
+    films = "const v = [...document.querySelectorAll('video')]; return v.length == 2 && v.every(f => f.readyState > 2)"
+    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(films))
+    found = []
+    for width in (1280, 1440):
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        time.sleep(2)  # JupyterLab lays itself out
+        found += [f"{width}: {line}" for line in unseen(browser)]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert not found, "\n".join(found)
