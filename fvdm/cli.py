@@ -275,6 +275,7 @@ class _Start:
     preset: str | None = None
     dataset: str | None = None
     config: Path | None = None
+    init: str = ""  # empty: not given
 
 
 @dataclass
@@ -305,7 +306,17 @@ class Train:
                 default = replace(parse(cls, given, prog, default), preset=name)
             except ValueError as error:
                 raise ValueError(f"{start.config}: {error}") from None
-        return parse(cls, words, prog, default)
+        command = parse(cls, words, prog, default)
+        return command if start.init or written.init else command._from_scratch_if_other()
+
+    def _from_scratch_if_other(self) -> "Train":
+        "The command, without the network that its preset starts from where the model is another."
+        usual, asked = training.preset(self.preset), self.settings
+        if not asked.init or asked.model == usual.model:
+            return self
+        own = f"{usual.init}, from which the preset {self.preset!r} starts, is a {usual.model}"
+        warnings.warn(f"model is {asked.model!r}, but {own}: it is trained from scratch", stacklevel=2)
+        return replace(self, settings=replace(asked, init=None))
 
     def run(self) -> int:
         return training.train_command(self.settings, self.options)

@@ -17,6 +17,7 @@ from ..arguments import check_fields
 from ..codecs import load_codec
 from ..data import Latents
 from ..runtime import default_device
+from .checkpoints import list_checkpoints
 from .config import Config, encode_dataset
 from .cost import dry_run
 from .loop import train
@@ -105,6 +106,8 @@ def train_command(
         dry_run(config, **{name: getattr(options, name) for name in shared})
         return 0
     Path(options.out).mkdir(parents=True, exist_ok=True)  # found before hours of encoding, if it cannot be made
+    if first and config.init and not list_checkpoints(Path(options.out)):
+        print(f"starting from {config.init}")
     latents, signals = open_latents(config, options), Signals()
     _, step, seconds = train(
         config,
