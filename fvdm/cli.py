@@ -1090,8 +1090,8 @@ def main(
     except BrokenPipeError:  # who read the output has seen enough: fvdm train --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"{prog}: {stopped or 'interrupted'}", file=sys.stderr)
         return 130
     except UsageError as error:
         print(f"{prog}: error: {error} (see {prog} --help)", file=sys.stderr)

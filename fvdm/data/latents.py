@@ -243,6 +243,18 @@ def _describe(left_out: list) -> str:
     return "; ".join(reason for _, reason in left_out[:5])
 
 
+def _kept(folder: Path, wanted: dict) -> str:
+    "What encoding that is interrupted leaves, in words."
+    manifest = _read_manifest(folder) or wanted
+    count = sum(shard["clips"] for shard in manifest["shards"])
+    found = f"interrupted: {count} of {wanted['clips']} clips are kept in {folder}"
+    if count:
+        return f"{found}; the same command goes on from there"
+    return (
+        f"{found}, which keeps shards of {wanted['shard']} (--shard) once they are whole; the same command begins anew"
+    )
+
+
 def _encode_missing(
     data: ClipDataset, codec, folder: Path, manifest: dict, workers: int, max_bad: float, progress: bool
 ) -> None:
@@ -287,7 +299,8 @@ def encode(
     max_bad: float = 0.1,  # the largest share of clips that may turn out unreadable
     progress: bool = True,  # show a bar
 ) -> Latents:
-    "Encode clips, or go on with it, or open what is complete. Raises ValueError for a folder of other clips."
+    """Encode clips, or go on with it, or open what is complete. Raises ValueError for a folder of other clips;
+    a KeyboardInterrupt says how many are kept."""
     from filelock import FileLock
 
     folder = Path(folder)
@@ -302,7 +315,10 @@ def encode(
         if _is_whole(folder, manifest):  # another process was faster
             return Latents(folder, verify=False)
         manifest["shards"] = [shard for shard in manifest["shards"] if _is_intact(folder, shard)]
-        _encode_missing(data, codec, folder, manifest, workers, max_bad, progress)
+        try:
+            _encode_missing(data, codec, folder, manifest, workers, max_bad, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_kept(folder, wanted)) from None
     if left_out := manifest["left_out"]:
         message = f"left out {len(left_out)} of {clips} clips that cannot be read: {_describe(left_out)}"
         warnings.warn(message, stacklevel=2)
