@@ -105,7 +105,7 @@ def gaussian(
         raise ValueError(f"shrink is {shrink!r}, but may be one of: {', '.join(map(str, SHRINKAGES))}")
     n, d = s.count, len(s.mean)
     if n < 2:
-        raise ValueError(f"{n} clip for {d} features: a covariance needs more clips than features")
+        raise ValueError(f"{n} clip for {d} features: a covariance needs more clips than features, {d + 1} at least")
     if constant := (s.scatter.diagonal() <= 1e-12 * n * s.mean.square()).nonzero().flatten().tolist():
         which = f"{len(constant)} of {d} features are constant over {n} clips, the first is feature {constant[0]}"
         raise ValueError(f"{which}: are all clips the same?")
@@ -114,7 +114,8 @@ def gaussian(
     covariance = s.scatter / (n - ddof)
     if n <= d:
         found = f"the covariance is singular (rank {condition(covariance)[0]} of {d}, condition number inf)"
-        cure = "more clips than features are needed, or shrink='ledoit-wolf', which is named with the number"
+        cure = "or shrink='ledoit-wolf' (--shrink ledoit-wolf), which is named with the number"
+        cure = f"more clips than features are needed, {d + 1} at least, {cure}"
         raise ValueError(f"{n} clips for {d} features: {found}; {cure}")
     return s.mean, covariance
 
