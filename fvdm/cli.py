@@ -785,10 +785,10 @@ EDGES = {".mp4": 16384, ".gif": 65535, ".webp": 16383}  # the largest width and 
 PIXELS = 178_956_970  # of a PNG: Pillow opens no larger one
 
 
-def check_edges(out: Path, height: int, width: int, frames: int) -> None:
-    "Raises ValueError for pictures that the file cannot hold: before they are made, not after."
+def check_edges(out: Path, height: int, width: int, frames: int, videos: int = 1) -> None:
+    "Raises ValueError for videos that the file cannot hold together: before they are made, not after."
     ending = out.suffix.lower()
-    width = width * frames if ending == ".png" else width
+    height, width = (height * videos, width * frames) if ending == ".png" else (height, width * videos)
     if max(height, width) > EDGES.get(ending, PIXELS) or height * width > PIXELS:
         most = f"edges of {EDGES[ending]}" if ending in EDGES else f"{PIXELS} pixels"
         raise ValueError(f"out is {str(out)!r}, a picture of {width}x{height}, but may have at most {most}")
@@ -846,7 +846,7 @@ class Verb:
         frames = getattr(self, "frames", None) or pipe.frames
         height, width = (pipe.size, pipe.size) if isinstance(pipe.size, int) else pipe.size
         scale = self.enlarged(pipe)
-        check_edges(self.out, height * scale, width * scale * self.sampling.n, frames)
+        check_edges(self.out, height * scale, width * scale, frames, self.sampling.n)
         self.make(pipe)
         return 0
 

@@ -379,8 +379,11 @@ class Video:
         return self.frames.permute(1, 2, 3, 0, 4).flatten(-2)
 
     def save(self, path: str | Path, scale: int = 1) -> Path:
-        "Write to .mp4, .gif, .webp, .png (a strip) or a folder of PNGs; several side by side. Raises ValueError."
-        return save_video(self.tiled(), path, self.fps, scale)
+        """Write to .mp4, .gif, .webp or a folder of PNGs, several videos side by side; to .png, where each video is a
+        row of its frames. Raises ValueError."""
+        rows = self.frames.permute(1, 2, 0, 3, 4).flatten(2, 3)  # (N, 3, B H, W)
+        is_strip = Path(path).suffix.lower() == ".png"
+        return save_video(rows if is_strip else self.tiled(), path, self.fps, scale)
 
     def __repr__(self) -> str:
         height, width = self.frames.shape[-2:]
