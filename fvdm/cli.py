@@ -989,7 +989,7 @@ class Extend(Verb):
 class Stream(Verb):
     """A long video, written while it is made, in constant memory.
 
-    Example: fvdm stream --frames 1024 -o long.mp4"""
+    Example: fvdm stream --frames 128 -o long.mp4"""
 
     video: Positional[str | None] = None  # what it goes on from (None: from noise)
     frames: int = 1024  # frames to write
