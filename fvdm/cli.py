@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['WORDS', 'REGISTRY', 'CONFIG', 'EDGES', 'PIXELS', 'ENDINGS', 'KINDS', 'VERBS', 'COMMANDS', 'UsageError', 'flags',
            'is_switch', 'is_several', 'gathered', 'spelled_out', 'parse', 'paths_after_dashes', 'file_words', 'Train',
-           'run_jobs', 'Data', 'Worlds', 'Import', 'Prompts', 'Fvd', 'RunExperiment', 'parameter', 'Report', 'Bench',
-           'check_edges', 'network_name', 'Verb', 'Generate', 'Animate', 'Interpolate', 'Complete', 'Transition',
-           'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
+           'run_jobs', 'Index', 'Encode', 'Data', 'Worlds', 'Import', 'Prompts', 'Fvd', 'RunExperiment', 'parameter',
+           'Report', 'Bench', 'check_edges', 'network_name', 'Verb', 'Generate', 'Animate', 'Interpolate', 'Complete',
+           'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
 
 # %% ../nbs/14_cli.ipynb #cli-002
 import contextlib
@@ -344,53 +344,61 @@ def run_jobs(tasks: list, launch: experiments.Launcher, submit: bool = True) -> 
 
 # %% ../nbs/14_cli.ipynb #cli-013
 @dataclass
-class Data:
-    """Look at a data set (index), or encode clips of it once for training (encode).
+class Index:
+    """Look at a data set: its videos, and what cannot be read.
 
-    Example: fvdm data encode faceforensics ~/ff/train --interval 3 --size 256 --clips 10000 --out latents/ff"""
+    Example: fvdm data index ucf101 ~/UCF-101 --frames 16 --interval 3"""
 
-    action: Positional[Literal["index", "encode"]]
-    name: Positional[str]  # a layout (ucf101, folder, ...); to encode also a world
+    name: Positional[str]  # a layout (ucf101, folder, ...) or a world
     root: Positional[Path | None] = None  # the folder that holds it
     frames: int = 16  # frames a clip
     interval: int = 1  # from frame to frame
     size: tuple[int, ...] = (64,)  # pixels along an edge, or height and width
     seed: int = 0  # of starts
+    short: Literal["skip", "reflect"] = "skip"  # videos shorter than a clip: skip, or play them to and fro
+    split: str | None = None  # train, test, ... or an official list such as trainlist01 (None: all videos)
+    index: Path | None = None  # file that keeps the index (None: in the user's cache folder)
+    held_out: bool = False  # the middle clip of each video, or a world's held-out stream
+
+    def opener(self, max_bad: float = 1.0) -> Callable:
+        "What opens the data set; by default what cannot be read is told, however much it is."
+        rules = {"short": self.short, "max_bad": max_bad, "index": self.index, "split": self.split}
+        rules = {} if self.name in worlds.WORLDS else rules
+        shape = (self.frames, self.interval, self.size, self.seed)
+        return partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
+
+    def run(self) -> int:
+        print(self.opener()())
+        return 0
+
+
+@dataclass
+class Encode(Index):
+    """Encode clips of a data set once for training.
+
+    Example: fvdm data encode faceforensics ~/ff/train --interval 3 --size 256 --clips 10000 --out latents/ff"""
+
     clips: int = 1024  # clips to encode
     shard: int = 256  # clips a file
     workers: int = 0  # processes that read videos
-    short: Literal["skip", "reflect"] = "skip"  # videos shorter than a clip: skip, or play them to and fro
     max_bad: float = 0.1  # largest share of videos that may be unreadable
-    split: str | None = None  # train, test, ... or an official list such as trainlist01 (None: all videos)
-    index: Path | None = None  # file that keeps the index (None: in the user's cache folder)
     codec: str = "tiny"  # "tiny", "identity", a folder or a hub name
     posterior: Literal["mode", "sample"] = "mode"  # of an AutoencoderKL
     device: str | None = None  # where to encode (None: a GPU if there is one)
-    held_out: bool = False  # the middle clip of each video, or a world's held-out stream
     out: Annotated[Path | None, arg(aliases=["-o"])] = None  # folder for the shards
     launch: experiments.Launcher = field(default_factory=experiments.Launcher)
 
     def run(self) -> int:
-        look = self.action == "index"  # which says what cannot be read, however much it is
-        rules = {
-            "short": self.short,
-            "max_bad": 1.0 if look else self.max_bad,
-            "index": self.index,
-            "split": self.split,
-        }
-        rules = {} if self.name in worlds.WORLDS else rules
-        shape = (self.frames, self.interval, self.size, self.seed)
-        open_data = partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
+        open_data = self.opener(self.max_bad)
         videos = open_data()
         print(videos)
-        if look:
-            return 0
         if self.out is None:
             raise ValueError("--out is missing: the folder for the shards")
         if self.launch.launcher != "none" and (code := self._encode_as_jobs(open_data)) is not None:
             return code
         codec = load_codec(self.codec, self.device or default_device(), self.posterior)
-        print(data.encode(videos, codec, self.clips, self.out, self.shard, self.workers))
+        latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers)
+        print(f"{self.out}: {latents.count}")
         return 0
 
     def _encode_as_jobs(self, open_data: Callable) -> int | None:
@@ -405,6 +413,27 @@ class Data:
 def _open_codec(name: str, device: str | None, posterior: str):
     "A codec where it will run: a job has other devices."
     return load_codec(name, device or default_device(), posterior)
+
+# %% ../nbs/14_cli.ipynb #cli-data
+class Data(Encode):
+    "Look at a data set (index), or encode clips of it once for training (encode)."
+
+    ACTIONS: ClassVar = {"index": Index, "encode": Encode}
+
+    @classmethod
+    def parse(cls, words: Sequence[str], prog: str) -> Index:
+        "Index or Encode: the first word that is one of them says which."
+        at = next((i for i, word in enumerate(words) if word in cls.ACTIONS), None)
+        if at is not None:
+            return parse(cls.ACTIONS[words[at]], [*words[:at], *words[at + 1 :]], f"{prog} {words[at]}")
+        each = [f"  {prog} {name} --help" for name in cls.ACTIONS]
+        if set(words) & {"-h", "--help"}:
+            print(
+                "\n".join([f"usage: {prog} {{index,encode}} ...", "", cls.__doc__, "", "each has its own help:", *each])
+            )
+            raise SystemExit(0)
+        given = f"action is {words[0]!r}, but" if words else "action is missing: it"
+        raise UsageError(f"{given} may be one of: {', '.join(cls.ACTIONS)}")
 
 # %% ../nbs/14_cli.ipynb #cli-014
 @dataclass

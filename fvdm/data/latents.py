@@ -105,8 +105,14 @@ class Latents:
     def __len__(self) -> int:
         return int(self.ends[-1])
 
+    @property
+    def count(self) -> str:
+        "How many clips of which shape, in words."
+        many = "s" * (len(self.shards) > 1)
+        return f"{len(self):,} clips of {'x'.join(map(str, self.shape))} in {len(self.shards)} shard{many}"
+
     def __repr__(self) -> str:
-        return f"{len(self):,} clips of {'x'.join(map(str, self.shape))} in {len(self.shards)} shards: {self.name}"
+        return f"{self.count}: {self.name}"
 
     def draw_augmentation(
         self,
