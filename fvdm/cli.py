@@ -319,7 +319,7 @@ class Train:
         return replace(self, settings=replace(asked, init=None))
 
     def run(self) -> int:
-        return training.train_command(self.settings, self.options)
+        return training.train_command(self.settings, self.options, training.preset(self.preset))
 
 # %% ../nbs/14_cli.ipynb #cli-jobs
 def run_jobs(tasks: list, launch: experiments.Launcher, submit: bool = True) -> int:
