@@ -1021,7 +1021,7 @@ class Stream(Verb):
     Example: fvdm stream --frames 128 -o long.mp4"""
 
     video: Positional[str | None] = None  # what it goes on from (None: from noise)
-    frames: int = 1024  # frames to write
+    frames: int = 128  # frames to write
     overlap: int = 8  # newest frames that the next ones see
     chunk: int | None = None  # frames made at a time (None: all that fit; 1: the diagonal)
 
