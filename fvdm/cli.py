@@ -315,7 +315,7 @@ class Train:
         if not asked.init or asked.model == usual.model:
             return self
         own = f"{usual.init}, from which the preset {self.preset!r} starts, is a {usual.model}"
-        warnings.warn(f"model is {asked.model!r}, but {own}: it is trained from scratch", stacklevel=2)
+        warnings.warn(f"model is {asked.model!r}, but {own}: that start is left out", stacklevel=2)
         return replace(self, settings=replace(asked, init=None))
 
     def run(self) -> int:
@@ -422,8 +422,9 @@ class Data(Encode):
 
     @classmethod
     def parse(cls, words: Sequence[str], prog: str) -> Index:
-        "Index or Encode: the first word that is one of them says which."
-        at = next((i for i, word in enumerate(words) if word in cls.ACTIONS), None)
+        "Index or Encode: the first word that is one of them, and not what a flag is set to, says which."
+        places = [i for i, word in enumerate(words) if word in cls.ACTIONS]
+        at = next((i for i in places if not i or not words[i - 1].startswith("-")), places[0] if places else None)
         if at is not None:
             return parse(cls.ACTIONS[words[at]], [*words[:at], *words[at + 1 :]], f"{prog} {words[at]}")
         each = [f"  {prog} {name} --help" for name in cls.ACTIONS]
@@ -1120,7 +1121,7 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt as stopped:
-        print(f"{prog}: {stopped or 'interrupted'}", file=sys.stderr)
+        print(f"{prog}: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 130
     except UsageError as error:
         print(f"{prog}: error: {error} (see {prog} --help)", file=sys.stderr)

@@ -252,7 +252,7 @@ def _describe(left_out: list) -> str:
 def _kept(folder: Path, wanted: dict) -> str:
     "What encoding that is interrupted leaves, in words."
     manifest = _read_manifest(folder) or wanted
-    count = sum(shard["clips"] for shard in manifest["shards"])
+    count = sum(shard["clips"] for shard in manifest["shards"] if _is_intact(folder, shard))
     found = f"interrupted: {count} of {wanted['clips']} clips are kept in {folder}"
     if count:
         return f"{found}; the same command goes on from there"
@@ -289,7 +289,9 @@ def _encode_missing(
                 continue
             manifest["shape"] = row.pop("shape")
             manifest["shards"].append(row)
-            atomic_write(folder / "manifest.json", json.dumps(manifest, indent=1))
+            later = [shard for file, shard in kept.items() if file > name]
+            written = manifest | {"shards": [*manifest["shards"], *later]}
+            atomic_write(folder / "manifest.json", json.dumps(written, indent=1))
     manifest["complete"] = True
     atomic_write(folder / "manifest.json", json.dumps(manifest, indent=1))
 

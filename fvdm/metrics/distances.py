@@ -105,7 +105,8 @@ def gaussian(
         raise ValueError(f"shrink is {shrink!r}, but may be one of: {', '.join(map(str, SHRINKAGES))}")
     n, d = s.count, len(s.mean)
     if n < 2:
-        raise ValueError(f"{n} clip for {d} features: a covariance needs more clips than features, {d + 1} at least")
+        needed = "at least 2" if shrink else f"more clips than features, {d + 1} at least"
+        raise ValueError(f"{n} clip for {d} features: a covariance needs {needed}")
     if constant := (s.scatter.diagonal() <= 1e-12 * n * s.mean.square()).nonzero().flatten().tolist():
         which = f"{len(constant)} of {d} features are constant over {n} clips, the first is feature {constant[0]}"
         raise ValueError(f"{which}: are all clips the same?")

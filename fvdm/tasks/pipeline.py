@@ -103,7 +103,8 @@ LESS = "less guidance (history, cfg) or more steps may help"
 def long_advice(o: Sampling) -> str:
     "What helps a long video whose latents leave the values of the training set."
     tips = [LESS] if o.history != 1 or o.cfg != 1 else []
-    tips += [] if largest(o.context_noise) else ["in long video context_noise=100 puts it off"]
+    if o.history == 1 and o.method == "vector" and not largest(o.context_noise):  # what may go with context noise
+        tips.append("in long video context_noise=100 puts it off")
     return "; ".join(tips) or "more steps may help"
 
 

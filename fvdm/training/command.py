@@ -17,6 +17,7 @@ from pathlib import Path
 from ..arguments import check_fields
 from ..codecs import load_codec
 from ..data import Latents
+from ..networks import network_folder
 from ..runtime import default_device
 from .checkpoints import list_checkpoints
 from .config import Config, encode_dataset
@@ -93,6 +94,11 @@ def resolve(
     usual: Config | None = None,  # the preset, whose settings give way to those of latents without a note
 ) -> Config:
     "The configuration as latents and a backbone's folder complete it. Raises ValueError."
+    if config.init:  # found before hours of encoding, if there is no such network
+        try:
+            network_folder(config.init)
+        except ValueError as error:
+            raise ValueError(f"init: {error}") from None
     if options.latents:
         there = Latents(options.latents, verify=False)
         dataset = Path(options.latents).resolve().name
