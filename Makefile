@@ -61,6 +61,7 @@ install: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e ".[dev]"
+	@mkdir -p .venv/etc/jupyter && ln -sf ../../../scripts/jupyter_server_config.py .venv/etc/jupyter/
 	@touch $@
 
 # notebooks and library in step; one statement a line, 120 columns, no function too complex

@@ -154,7 +154,13 @@ def test_the_playground_runs_in_jupyterlab(jupyterlab, browser):
     "As people have it: opened, all cells run, a widget moved; opening it changes no cell, and nothing on disk."
     notebook = open_in_jupyterlab(browser, *jupyterlab)
     opened = ask(browser, "app.shell.currentWidget.context.model.toJSON()")
-    assert without_kernel(opened) == without_kernel(json.loads(notebook.read_text()))
+    before = json.loads(notebook.read_text())
+    assert without_kernel(opened) == without_kernel(before)
+    assert opened["metadata"]["language_info"]["version"] == ".".join(map(str, sys.version_info[:3]))
+    assert ask(browser, "app.shell.currentWidget.context.model.dirty") is False  # scripts/jupyter_server_config.py
+    saved = "return await window.jupyterapp.shell.currentWidget.context.save().then(() => true)"
+    assert browser.execute_script(saved) and json.loads(notebook.read_text()) == before
+    shutil.copy(ROOT / "nbs/playground.ipynb", notebook)
     ask(browser, "void app.commands.execute('notebook:run-all-cells')")
     play(browser)
     loud = [e.text for e in browser.find_elements(By.CSS_SELECTOR, "[data-mime-type='application/vnd.jupyter.stderr']")]
