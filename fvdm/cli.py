@@ -307,9 +307,9 @@ class Train:
             except ValueError as error:
                 raise ValueError(f"{start.config}: {error}") from None
         command = parse(cls, words, prog, default)
-        return command if start.init or written.init else command._from_scratch_if_other()
+        return command if start.init or written.init else command._from_scratch()
 
-    def _from_scratch_if_other(self) -> "Train":
+    def _from_scratch(self) -> "Train":
         "The command, without the network that its preset starts from where the model is another."
         usual, asked = training.preset(self.preset), self.settings
         if not asked.init or asked.model == usual.model:
@@ -398,7 +398,7 @@ class Encode(Index):
             return code
         codec = load_codec(self.codec, self.device or default_device(), self.posterior)
         latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers)
-        print(f"{self.out}: {latents.count}")
+        print(f"{self.out}: {latents.count_in_words}")
         return 0
 
     def _encode_as_jobs(self, open_data: Callable) -> int | None:

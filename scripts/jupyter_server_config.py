@@ -1,7 +1,7 @@
 """The Jupyter of a clone's .venv, where `make install` links it, does not call a notebook changed by being opened.
 
 JupyterLab notes a kernel's name, language and version in a notebook as soon as the kernel runs. Here it finds them
-there already; what is saved has them left out again, as `nbdev_clean` leaves it.
+there already; what is saved says no more of the kernel than the file did before.
 """
 
 from ipykernel.ipkernel import IPythonKernel
@@ -21,8 +21,8 @@ class Contents(AsyncLargeFileManager):
             return {}
         return {"display_name": spec.display_name, "language": spec.language, "name": name}
 
-    async def get(self, path, content=True, **how):
-        model = await super().get(path, content=content, **how)
+    async def get(self, path, content=True, *how, **named):
+        model = await super().get(path, content, *how, **named)
         if content and model["type"] == "notebook":
             metadata = model["content"]["metadata"]
             spec = self.spec_of(metadata)
@@ -31,10 +31,13 @@ class Contents(AsyncLargeFileManager):
         return model
 
     async def save(self, model, path=""):
-        metadata = model.get("content", {}).get("metadata", {}) if model.get("type") == "notebook" else {}
-        if metadata.get("language_info", {}).get("name") == "python":
-            del metadata["language_info"]
-            metadata["kernelspec"]["display_name"] = metadata["kernelspec"]["name"]
+        if model.get("type") == "notebook" and model.get("content") and await self.file_exists(path):
+            there = (await super().get(path, type="notebook"))["content"]["metadata"]
+            metadata = model["content"]["metadata"]
+            if "language_info" not in there:
+                metadata.pop("language_info", None)
+            if metadata.get("kernelspec", {}).get("name") == there.get("kernelspec", {}).get("name", ""):
+                metadata["kernelspec"] = there["kernelspec"]
         return await super().save(model, path)
 
 

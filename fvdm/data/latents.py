@@ -106,13 +106,13 @@ class Latents:
         return int(self.ends[-1])
 
     @property
-    def count(self) -> str:
+    def count_in_words(self) -> str:
         "How many clips of which shape, in words."
         many = "s" * (len(self.shards) > 1)
         return f"{len(self):,} clips of {'x'.join(map(str, self.shape))} in {len(self.shards)} shard{many}"
 
     def __repr__(self) -> str:
-        return f"{self.count}: {self.name}"
+        return f"{self.count_in_words}: {self.name}"
 
     def draw_augmentation(
         self,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEDULED', 'LOG', 'NOT_FINITE', 'open_accelerator', 'any_of', 'find_checkpoint', 'choose_precision',
-           'warn_of_schedule', 'start_or_resume', 'open_log', 'log_row', 'describe', 'Outputs', 'call_on_checkpoint',
-           'train']
+           'warn_of_other_schedule', 'start_or_resume', 'open_log', 'log_row', 'describe', 'Outputs',
+           'call_on_checkpoint', 'train']
 
 # %% ../../nbs/09d_loop.ipynb #loop-002
 import csv
@@ -123,7 +123,7 @@ def choose_precision(
 SCHEDULED = ("lr", "steps", "warmup", "cooldown")  # what `learning_rate` reads of a configuration
 
 
-def warn_of_schedule(
+def warn_of_other_schedule(
     config: Config,
     metadata: dict,  # of the checkpoint that the run goes on from; empty: it begins
 ) -> None:
@@ -166,7 +166,7 @@ def start_or_resume(
             message = f"{folder} holds a run of another network, which override cannot go on with ({first})"
             raise ValueError(f"{message}; choose another folder") from None
     if accelerator.is_main_process:
-        warn_of_schedule(config, metadata)
+        warn_of_other_schedule(config, metadata)
     if shard:
         devices, kind = accelerator.num_processes, accelerator.device.type
         net, ema.module = shard_model(net, devices, kind), shard_model(ema.module, devices, kind)
