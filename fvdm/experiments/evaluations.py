@@ -477,10 +477,11 @@ def task_row(
     method: str,  # what was done
     p: Tensor,  # (clips, samples) PSNR, dB
     s: Tensor,  # (clips, samples) SSIM
+    energy: Tensor,  # (clips,) energy score
     context_error: float = 0.0,  # largest error of a given latent
     nfe: int = 0,  # network evaluations for each video
 ) -> dict:
-    "One line of a result: means, and the mean of each clip's best sample."
+    "One line of a result: means, the mean of each clip's best sample, and what networks are compared by, clip by clip."
     return {
         "task": task,
         "method": method,
@@ -488,6 +489,8 @@ def task_row(
         "psnr_best": p.max(1).values.mean().item(),
         "ssim": s.mean().item(),
         "ssim_best": s.max(1).values.mean().item(),
+        "energy_score": energy.mean().item(),
+        "by_clip": {"psnr": p.mean(1).tolist(), "energy_score": energy.tolist()},
         "context_error": context_error,
         "nfe": nfe,
     }
@@ -501,15 +504,16 @@ def reference_rows(
     free: list[int],  # and of the others
 ) -> list[dict]:
     "What the rows of a task are read by: the nearest given frame repeated, and the true frames through the codec."
-    nearest = [min(context, key=lambda given: abs(given - i)) for i in free]
+    z = codec.encode(target)
     guesses = {
-        "nearest context frame": target[:, nearest],
-        "the codec alone": codec.decode(codec.encode(target))[:, free],
+        "nearest context frame": (copy_nearest(target, context), copy_nearest(z, context)),
+        "the codec alone": (codec.decode(z), z),
     }
     rows = []
-    for name, pred in guesses.items():
-        means = (metric(pred, target[:, free]).mean().reshape(1, 1) for metric in (psnr, ssim))
-        rows.append(task_row(task, name, *means))
+    for name, (pred, latents) in guesses.items():
+        means = (metric(pred[:, free], target[:, free]).mean(1, keepdim=True) for metric in (psnr, ssim))
+        energy = sample_scores(latents[:, None, free], z[:, free])["energy_score"]
+        rows.append(task_row(task, name, *means, energy))
     return rows
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-022
@@ -522,15 +526,17 @@ def method_row(
     context: list[int],  # indices of the given frames
     free: list[int],  # and of the others
 ) -> dict:
-    "PSNR (dB) and SSIM of predicted frames: their mean, and the best sample's."
-    p, s, errors = [], [], []
+    "PSNR (dB), SSIM and energy score (of latents) of predicted frames, and the largest error of a given latent."
+    p, s, energy, errors = [], [], [], []
     for i, clip in enumerate(tqdm(target, desc=f"{task}: {method}", leave=False, mininterval=5)):
         pred = pipe.complete(clip[context], context, seed=i, progress=False, **settings)
         true = clip[free].expand(len(pred.frames), -1, -1, -1, -1)
         p.append(psnr(pred.frames[:, free], true).mean(1))
         s.append(ssim(pred.frames[:, free], true).mean(1))
+        energy.append(sample_scores(pred.latents[None, :, free], pipe.codec.encode(clip[None, free]))["energy_score"])
         errors.append((pred.latents[:, context] - pipe.codec.encode(clip[context])).abs().max())
-    return task_row(task, method, torch.stack(p), torch.stack(s), torch.stack(errors).max().item(), pred.nfe)
+    error = torch.stack(errors).max().item()
+    return task_row(task, method, torch.stack(p), torch.stack(s), torch.cat(energy), error, pred.nfe)
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-tasks
 def task_errors(
@@ -541,7 +547,7 @@ def task_errors(
     steps: int,  # DDIM steps
     samples: int = 2,  # of which the best is taken
 ) -> list[dict]:  # a row for each task and method
-    "PSNR and SSIM of the frames that were not given, and the largest error of a given latent."
+    "PSNR, SSIM and energy score of the frames that were not given, and the largest error of a given latent."
     pipe, N, rows = Pipeline(net, codec), target.shape[1], []
     for task, indices in TASKS.items():
         context = [i % N for i in indices]
@@ -809,7 +815,7 @@ def adaptation(net, run: Run, prepared: Prepared, title: str) -> tuple[dict, dic
 EVALUATIONS = {
     "standard": standard,
     "schedules": schedules,
-    "tasks": tasks,
+    "zero_shot": tasks,
     "every_use": every_use,
     "guidance": guidance,
     **dict.fromkeys(LONG, long_by_blocks),

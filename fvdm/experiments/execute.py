@@ -227,7 +227,7 @@ def evaluate(
     "Measure a run's network at its checkpoints; what is measured is kept in `folder` point by point."
     partial, samples = folder / f"{run.name}.points.json", {}
     points = read_json(partial) if partial.exists() else {}
-    only_at_the_end = run.evaluation == "tasks"
+    only_at_the_end = run.evaluation == "zero_shot"
     steps = run.checkpoints[-1:] if only_at_the_end else run.checkpoints
     for step in steps:
         needed = step == steps[-1] and not only_at_the_end  # for its clips
