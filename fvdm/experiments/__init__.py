@@ -95,7 +95,7 @@ from fvdm.experiments.report import (
     settings,
 )
 from .runs import Run, Tools, code_hash, grid, home, load_tools, results_folder, training_config
-from .study import PARTS, apart, study_runs
+from .study import PARTS, apart, paired_arms, study_runs
 from fvdm.experiments.tables import (
     compare,
     error_bars,
@@ -123,9 +123,10 @@ __all__ = [
     "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",
     "holm", "home", "kept_report", "kept_result", "kept_runs", "last_step", "listed", "load_samples", "load_tools",
     "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome",
-    "over_seeds", "p_text", "paired", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line",
-    "provenance_table", "ratio_to", "report_folder", "report_root", "results_folder", "run_experiment", "run_tasks",
-    "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "stays", "study_runs",
-    "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_outcomes",
+    "over_seeds", "p_text", "paired", "paired_arms", "place_notebook", "plus_minus", "points_table", "prepare",
+    "provenance_line", "provenance_table", "ratio_to", "report_folder", "report_root", "results_folder",
+    "run_experiment", "run_tasks", "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect",
+    "standard", "stays", "study_runs", "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config",
+    "verdict", "watch", "with_outcomes",
 ]
 # fmt: on
