@@ -307,7 +307,10 @@ class Train:
             except ValueError as error:
                 raise ValueError(f"{start.config}: {error}") from None
         command = parse(cls, words, prog, default)
-        return command if start.init or written.init else command._from_scratch()
+        started = start.init or written.init
+        if started and started != "None" and command.settings.backbone:
+            raise ValueError(f"init is {started!r}, but a backbone starts from its own weights: leave one of them out")
+        return command if started else command._from_scratch()
 
     def _from_scratch(self) -> "Train":
         "The command, without the network that its preset starts from where the model is another."

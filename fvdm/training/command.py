@@ -71,12 +71,13 @@ class TrainOptions:
             raise ValueError(f"resume is {self.resume!r}, but may be 'auto' or 'never'")
 
 # %% ../../nbs/09f_command.ipynb #command-open
-def _settings_of_clips(latents: Latents) -> dict:
-    "What encoded clips decide of a configuration: their frames, and the interval and edge that they were encoded at."
+def _settings_of_clips(latents: Latents, folder: str) -> dict:
+    "What encoded clips decide of a configuration: what they are, how many, and what they were encoded at."
     rule = latents.manifest["rule"]
     size = rule["size"]
     edges = {size} if isinstance(size, int) else set(size)
-    decided = {"frames": latents.shape[0], "interval": rule["interval"]}
+    decided = {"dataset": Path(folder).resolve().name, "data_path": None, "clips": len(latents)}
+    decided |= {"frames": latents.shape[0], "interval": rule["interval"]}
     return decided | {"size": edges.pop()} if len(edges) == 1 else decided
 
 
@@ -101,10 +102,9 @@ def resolve(
             raise ValueError(f"init: {error}") from None
     if options.latents:
         there = Latents(options.latents, verify=False)
-        dataset = Path(options.latents).resolve().name
-        decided = _settings_of_clips(there)
+        decided = _settings_of_clips(there, options.latents)
         _note_overridden(config, decided, usual or Config(), options.latents)
-        config = replace(config, dataset=dataset, data_path=None, clips=len(there), **decided)
+        config = replace(config, **decided)
     if not config.backbone:
         return config
     if config.backbone in PUBLISHED and options.dry_run:
