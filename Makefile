@@ -3,7 +3,7 @@
 # make test        what is checked after each change, ending with pytest's summary
 # make test-slow   the rest: the slow cells of lessons, tests of several processes, of Slurm, of browsers
 #
-#   PRESET=quick        smoke | quick | scratch | study | paper
+#   PRESET=quick        smoke | quick | brief | scratch | study | paper
 #   NB=ablation_p       one notebook (or several, in quotes) in place of all
 #   ARGS='-p seeds 0,1'  more parameters for papermill
 #   JOBS=2              notebooks at a time, which share the cores (smoke: 3); 1 where they share a GPU
@@ -38,8 +38,8 @@ smoke: variables install
 # what is asked for is checked before anything is installed
 variables:
 	@for n in $(NB); do test -f nbs/$$n.ipynb || { echo "NB is '$$n', but may be of: $(NOTEBOOKS)"; exit 2; }; done
-	@case ' smoke quick scratch study paper ' in *' $(PRESET) '*) ;; *) \
-	  echo "PRESET is '$(PRESET)', but may be one of: smoke, quick, scratch, study, paper"; exit 2;; esac
+	@case ' smoke quick brief scratch study paper ' in *' $(PRESET) '*) ;; *) \
+	  echo "PRESET is '$(PRESET)', but may be one of: smoke, quick, brief, scratch, study, paper"; exit 2;; esac
 	@test "$(JOBS)" -ge 1 2>/dev/null || { echo "JOBS is '$(JOBS)', but must be a whole number, at least 1"; exit 2; }
 
 # JOBS at a time, which share the cores; what two of them need, one computes and the other waits for.

@@ -630,7 +630,7 @@ class RunExperiment:
     experiment: Positional[
         str
     ]  # table1, ablation_p, ablation_schedule, ablation_scale, zero_shot, training_schemes, long_video, study ...
-    preset: str = "quick"  # smoke, quick, scratch, study or paper
+    preset: str = "quick"  # smoke, quick, brief, scratch, study or paper
     datasets: tuple[str, ...] = ()  # worlds, or layouts with their folder: ucf101=PATH (none: the experiment's)
     p: tuple[float, ...] = ()  # values of the sampling probability (none: the experiment's)
     models: tuple[str, ...] = ()  # networks, for instance cpu-mini/4 (none: the preset's)
@@ -756,7 +756,7 @@ class Report:
     Example: fvdm report ablation_p --preset scratch --set seeds=0,1,2"""
 
     notebook: Positional[str]  # ablation_p, table1, zero_shot, ...
-    preset: str = "quick"  # smoke, quick, scratch, study or paper
+    preset: str = "quick"  # smoke, quick, brief, scratch, study or paper
     out: Path | None = None  # folder of reports (None: reports/ of the repository; of the preset smoke, reports/smoke/)
     set: Annotated[tuple[str, ...], arg(aliases=["-p"])] = ()  # further parameters of the notebook, each name=value
 

@@ -163,7 +163,7 @@ WIDE = """
 PAGES = ["index", "lessons/quickstart", "lessons/01_sde", "lessons/08_metrics", "lessons/12_experiments", "api/vtv"]
 REPORTS = ["reports/index", "reports/claims/quick/notebook", "guides/words"]
 REPORTS += [
-    f"reports/{name}/report" for name in ("table1/scratch", "study/quick", "zero_shot/quick", "training_schemes/quick")
+    f"reports/{name}/report" for name in ("table1/brief", "study/quick", "zero_shot/quick", "training_schemes/quick")
 ]
 
 

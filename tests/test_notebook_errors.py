@@ -47,7 +47,7 @@ def in_this_process(notebook, parameters, tmp_path):
             in_this_process,
             "ablation_p",
             {"preset": "fast"},
-            "preset is 'fast', but may be one of: smoke, quick, scratch, study, paper",
+            "preset is 'fast', but may be one of: smoke, quick, brief, scratch, study, paper",
         ),
         (
             in_this_process,

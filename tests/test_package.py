@@ -252,7 +252,7 @@ def test_command_lines_say_what_is_allowed():
         (
             "fvdm.training",
             ["--preset", "fast"],
-            "preset is 'fast', but may be one of: smoke, quick, scratch, study, paper",
+            "preset is 'fast', but may be one of: smoke, quick, brief, scratch, study, paper",
         ),
         ("fvdm.training", ["--p", "1.5"], "p is 1.5, but a probability is in [0, 1]"),
         (

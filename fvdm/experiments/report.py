@@ -102,7 +102,7 @@ def report_folder(
     out: str | Path | None = None,  # the notebook's parameter
     datasets: list[str] | None = None,  # as in `grid`; those that the preset would choose leave no trace in the name
 ) -> Path:
-    "The folder of one report, for instance reports/table1/scratch-ucf101."
+    "The folder of one report, for instance reports/table1/brief-ucf101."
     chosen = [dataset.partition("=")[0] for dataset in datasets or ()]
     usual = EXPERIMENT_PRESETS[preset_name].datasets[: EXPERIMENTS[name].datasets if name in EXPERIMENTS else None]
     suffix = "" if tuple(chosen) in ((), usual) else "-" + "-".join(chosen)
