@@ -51,9 +51,9 @@ class ExperimentPreset:
 
 # %% ../../nbs/12b_presets.ipynb #presets-table
 FEW_P, ALL_P = (0.0, 0.2, 1.0), (0.0, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0)
-_MOST_P = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
+_SIX = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 TINY, SMALL = ("cpu-nano/4", "cpu-micro/4"), ("cpu-nano/4", "cpu-micro/4", "cpu-mini/4")
-_FINER = ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2")
+_FINE = ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2")
 MEDIUM = ("cpu-nano/2", "cpu-micro/2", "cpu-mini/2", "FVDM-S/2")
 LARGE = tuple(PAPER["section 3.2, parameters"])
 PAPER_DATASETS = ("faceforensics", "skytimelapse", "ucf101", "taichi")
@@ -70,7 +70,7 @@ _TABLE = {
     "smoke":   (1,   16,   16,  2,   8,  1, 1.0, RAW,  WOLF,   FEW_P, TINY,   TWO,    "shipped", {},      "smoke"),
     "quick":   (1,  128,  256, 20,  64,  8, 1.0, RAW,  "none", FEW_P, SMALL,  OURS,   "shipped", SHORTER, "quick"),
     "brief":   (2,  192,  512, 25,  64, 24, 1.0, RAW,  "none", ALL_P, SMALL,  OURS,   "trained", {},      "brief"),
-    "scratch": (1, 1024, 2048, 25, 128, 24, 1.0, RAW,  "none", _MOST_P, _FINER, OURS,   "trained", {},      "scratch"),
+    "scratch": (1, 1024, 2048, 25, 128, 24, 1.0, RAW,  "none", _SIX,  _FINE,  OURS,   "trained", {},      "scratch"),
     "study":   (4, 1024, 2048, 50, 512, 64, 1.0, RAW,  "none", ALL_P, MEDIUM, OURS,   "trained", {},      "study"),
     "paper":   (4, 2048, 2048, 50, 512, 64, 7.0, JPEG, "none", ALL_P, LARGE,  PAPERS, "trained", {},      "table1"),
 }
