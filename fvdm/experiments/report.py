@@ -395,7 +395,7 @@ class KeptReport:
     "A report on disk."
 
     folder: Path
-    name: str  # "table1/scratch"
+    name: str  # "table1/brief"
     table: object  # a DataFrame: table.csv
     config: dict  # config.json
 

@@ -152,9 +152,9 @@ _PRESETS = {
     "smoke":   ("faces",         "cpu-nano/2",  64,    48,      6,  4, 1e-3,   2, 0.0, 1, None),
     # minutes on two cores, from the shipped scalar network
     "quick":   ("faces",         "cpu-micro/4", 64,   512,    800,  8, 1e-3,  50, 0.3, 1, "faces-scalar"),
-    # four minutes a run on one core: from scratch, too short to draw
+    # five minutes a run on one core: from scratch, too short to draw
     "brief":   ("faces",         "cpu-micro/4", 64,  4000,   2000,  8, 2e-3, 100, 0.4, 1, None),
-    # 40 minutes a run on one core, and the fewest steps after which Latte and FVDM draw: the study's
+    # half an hour to an hour a run on one core, after which Latte and FVDM both draw faces: the study's
     "scratch": ("faces",         "cpu-micro/2", 64,  4000,   8000,  8, 3e-3, 200, 0.4, 1, None),
     # minutes a run on one GPU of the H100's class
     "study":   ("faces",         "cpu-mini/2",  64,  8192,  20000, 32, 5e-4, 500, 0.2, 1, None),
