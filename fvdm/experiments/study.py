@@ -81,12 +81,12 @@ def paired_arms(
     seeds: int = 3,  # in both arms, at least
 ) -> dict:  # data set -> (paired seeds, rows of these arms with every p)
     "For each data set the arms trained alike but for p that have most seeds of both Latte and FVDM."
-    usual = (table.model == BASE.model) & (table.scheme == "coin") & (table.clips == BASE.clips)
-    found: dict = {}
-    for (data, _, _, _), arms in (
-        table[usual].assign(other=table.weighting != BASE.weighting).groupby(["dataset", "other", "weighting", "step"])
-    ):
-        n = len(set(arms.seed[arms.p == PAIR[0]["p"]]) & set(arms.seed[arms.p == PAIR[1]["p"]]))
-        if n >= max(seeds, found[data][0] + 1 if data in found else 0):
-            found[data] = n, arms.drop(columns="other")
-    return found
+    usual = table[(table.model == BASE.model) & (table.scheme == "coin") & (table.clips == BASE.clips)]
+    order = usual.assign(other=usual.weighting != BASE.weighting)  # the paper's loss first
+    best: dict = {}
+    for (data, *_), arms in order.groupby(["dataset", "other", "weighting", "step"]):
+        latte, fvdm = (set(arms.seed[arms.p == arm["p"]]) for arm in PAIR)
+        both = len(latte & fvdm)
+        if both >= seeds and both > best.get(data, (0,))[0]:
+            best[data] = both, arms.drop(columns="other")
+    return best
