@@ -73,8 +73,8 @@ def undisturbed() -> Iterator[Callable[[], bool]]:
 
 
 def save_interval(run: Run) -> int:
-    "Steps from checkpoint to checkpoint: half of the way from one measurement to the next."
-    return max(1, run.config.steps // (2 * run.measurement.points))
+    "Steps from checkpoint to checkpoint: half of the way from one measurement to the next, at most a thousand."
+    return max(1, min(1000, run.config.steps // (2 * run.measurement.points)))
 
 
 def fit(

@@ -30,7 +30,7 @@ PARTS: dict[str, tuple[tuple[str, ...], list[dict], int]] = {  # data sets, arms
     "faces": (("faces",), list(PAIR), 12),  # the first primary contrast: p at 4,000 clips
     "data": (("faces",), crossed(PAIR, [{"clips": 64}, {"clips": 512}]), 12),  # the second: p by data (H1)
     "worlds": (("figures", "sky", "actions"), crossed(PAIR, [LONGER]), 3),  # Table 1, with faces
-    "video": ((), crossed(PAIR, [{"clips": 1000}]), 3),  # real video: datasets says where it is
+    "video": ((), crossed(PAIR, [{"weighting": "sqrt-snr"}]), 3),  # real video: datasets says where it is
     "p": (("faces",), [{"p": p} for p in (0.05, 0.1, 0.5, 1.0)], 3),
     "variance": (("faces",), [{"p": 0.0, "timesteps": "stratified"}, {"p": 0.2, "per": "batch"}], 3),  # H4
     "size": (("faces",), crossed(PAIR, [{"model": "cpu-nano/2"}, {"model": "cpu-mini/2"}]), 3),  # H2
