@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['ALPHA', 'POWER', 'DRAWS', 'MARKS', 'mean_interval', 'Comparison', 'paired', 'equivalence_p', 'smallest_effect',
-           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked', 'stays']
+           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked', 'ratio_error', 'stays']
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-002
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, isnan, log, nan
+from math import isnan, log, nan, sqrt
 
 import numpy as np
 
@@ -170,16 +170,27 @@ def marked(
     return f"{mark} {word}"
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-stays
+def ratio_error(
+    first: tuple[float, float],  # a distance, and half of its 95% interval
+    last: tuple[float, float],  # the same, later
+    correlation: float = 0.0,  # of the two errors; nan, where it is not known, counts as 0
+) -> float:
+    "Half of the 95% interval of the logarithm of a ratio of two distances."
+    correlation = 0.0 if isnan(correlation) else correlation
+    a, b = (half / value for value, half in (first, last))
+    return sqrt(a**2 + b**2 - 2 * correlation * a * b)
+
+
 def stays(
     first: tuple[float, float],  # a distance, and half of its 95% interval
     last: tuple[float, float],  # the same, later
     limit: float = 1.5,  # the ratio of the two up to which it is said to stay
+    correlation: float = 0.0,  # as in `ratio_error`
 ) -> str:
     "Whether a distance stays what it was: stays, drifts, not told, or not measured (nan)."
-    (begun, its_half), (ended, other_half) = first, last
-    if isnan(begun) or isnan(ended):
+    if isnan(first[0]) or isnan(last[0]):
         return "not measured"
-    margin, half = log(limit * begun / ended), hypot(its_half / begun, other_half / ended)
-    if not abs(margin) > half:  # also where an interval is unknown
+    margin = log(limit * first[0] / last[0])
+    if not abs(margin) > ratio_error(first, last, correlation):  # also where an interval is unknown
         return "not told"
     return "stays" if margin > 0 else "drifts"

@@ -10,8 +10,8 @@ __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS
            'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
            'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
            'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'complete',
-           'completions', 'long_row', 'kept_latents', 'long_videos', 'every_use', 'long_by_blocks', 'guidance',
-           'error_given_first', 'adaptation']
+           'completions', 'errors_together', 'long_row', 'kept_latents', 'long_videos', 'every_use', 'long_by_blocks',
+           'guidance', 'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -37,6 +37,7 @@ from fvdm.metrics import (
     blend_linear,
     bootstrap,
     bootstrap_difference,
+    bootstrap_pairs,
     change_ratio,
     codec_features,
     contrast,
@@ -670,6 +671,18 @@ LONG_PLANS = {
 }
 
 
+def errors_together(
+    first: Tensor,  # (n, N, C, h, w) latents
+    last: Tensor,  # (n, N, C, h, w) of the same videos
+    prepared: Prepared,  # against what
+    repeats: int = 400,  # resamples
+) -> float:
+    "How the errors of two FD[codec] go together when videos and real clips are drawn again: their correlation."
+    features = [codec_features(z) for z in (first, last)]
+    draws = bootstrap_pairs(*features, prepared.real, repeats, **prepared.protocol.arithmetic)
+    return torch.corrcoef(draws.T)[0, 1].item()
+
+
 def long_row(
     plan: str,  # its name; with "diagonal" in it, there are no blocks that meet
     z: Tensor,  # (n, frames, C, h, w) long videos
@@ -679,13 +692,15 @@ def long_row(
     "The first and the last clip of long videos against real clips."
     N, real = prepared.held_out.shape[1], prepared.held_out
     ends = {"first": z[:, :N], "last": z[:, -N:]}
+    distances = {name: fd_or_none(end, prepared.real, prepared.protocol) for name, end in ends.items()}
     joints = [] if "diagonal" in plan else range(N, z.shape[1] - 2, N // 2)
     return {
         "plan": plan,
         "frames": z.shape[1],
         "videos": len(z),
         "nfe": nfe,
-        **{name: fd_or_none(end, prepared.real, prepared.protocol) for name, end in ends.items()},
+        **distances,
+        "correlation": None if None in distances.values() else errors_together(*ends.values(), prepared),
         "seam": seam(z, joints) if joints else None,
         "spread": (ends["last"].std(0).mean() / ends["first"].std(0).mean()).item(),
         **{f"change_{name}": change_ratio(end, real) for name, end in ends.items()},

@@ -11,7 +11,7 @@ __all__ = []
 from fvdm.metrics.distances import (
     Statistics, condition, ledoit_wolf, SHRINKAGES, gaussian, distance, frechet_distance, frechet_terms,
     kernel_distance, precision_recall, density_coverage, bootstrap, bootstrap_sd,
-    bootstrap_difference, interval, bias_curve, at_infinity,
+    bootstrap_pairs, bootstrap_difference, interval, bias_curve, at_infinity,
 )
 from .i3d import same_pad, same_pool, Unit3D, Mixed, INCEPTION, I3D, I3D_FILES, git_blob, check_weights
 from fvdm.metrics.detectors import (
@@ -40,7 +40,7 @@ from fvdm.metrics.distortions import (
 __all__ = [
     "Statistics", "condition", "ledoit_wolf", "SHRINKAGES", "gaussian", "distance", "frechet_distance",
     "frechet_terms", "kernel_distance", "precision_recall", "density_coverage", "bootstrap", "bootstrap_sd",
-    "bootstrap_difference", "interval",
+    "bootstrap_pairs", "bootstrap_difference", "interval",
     "bias_curve", "at_infinity", "same_pad", "same_pool", "Unit3D", "Mixed", "INCEPTION", "I3D", "I3D_FILES",
     "git_blob", "check_weights", "distance_name", "Detector", "resize_frames", "enlarge_and_crop", "energies",
     "DETECTOR_FOLDER", "WorldsNet", "split_features", "worlds_detector", "i3d_detector", "torchscript_detector",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHRINKAGES', 'Statistics', 'condition', 'ledoit_wolf', 'gaussian', 'distance', 'frechet_distance', 'frechet_terms',
            'kernel_distance', 'precision_recall', 'density_coverage', 'bootstrap', 'bootstrap_sd', 'interval',
-           'bootstrap_difference', 'bias_curve', 'at_infinity']
+           'bootstrap_pairs', 'bootstrap_difference', 'bias_curve', 'at_infinity']
 
 # %% ../../nbs/08a_distances.ipynb #distances-002
 import numpy as np
@@ -266,23 +266,33 @@ def interval(
     return max(0.0, low), high
 
 # %% ../../nbs/08a_distances.ipynb #distances-paired
-def bootstrap_difference(
+def bootstrap_pairs(
     features_a: Tensor,  # (n, d)
-    features_b: Tensor,  # (n, d) of the same starting noises, in the same order
+    features_b: Tensor,  # (n, d): row i belongs to row i of features_a
     real: Tensor,  # (m, d) that both are compared with
     repeats: int = 100,  # resamples
     seed: int = 0,  # of the resampling
     **how,  # ddof, shrink, eps: as in frechet_distance
-) -> Tensor:  # (repeats,) float64
-    "Differences of two distances to one real set when pairs are drawn again. Raises ValueError unless they are pairs."
+) -> Tensor:  # (repeats, 2) float64
+    "Both distances to one real set when pairs are drawn again. Raises ValueError unless they are pairs."
     if len(features_a) != len(features_b):
         raise ValueError(f"features_a and features_b have {len(features_a)} and {len(features_b)} clips, but are pairs")
     g, values = torch.Generator().manual_seed(seed), []
     for _ in range(repeats):
         pairs, those = (torch.randint(len(f), (len(f),), generator=g) for f in (features_a, real))
-        distances = [frechet_distance(f[pairs], real[those], **how) for f in (features_a, features_b)]
-        values.append(distances[0] - distances[1])
+        values.append([frechet_distance(f[pairs], real[those], **how) for f in (features_a, features_b)])
     return torch.tensor(values, dtype=torch.float64)
+
+
+def bootstrap_difference(
+    features_a: Tensor,  # (n, d)
+    features_b: Tensor,  # (n, d) of the same starting noises, in the same order
+    real: Tensor,  # (m, d) that both are compared with
+    **how,  # repeats, seed and the rest of `bootstrap_pairs`
+) -> Tensor:  # (repeats,) float64
+    "Differences of two distances to one real set when pairs are drawn again. Raises ValueError unless they are pairs."
+    distances = bootstrap_pairs(features_a, features_b, real, **how)
+    return distances[:, 0] - distances[:, 1]
 
 # %% ../../nbs/08a_distances.ipynb #08_metrics-072
 def bias_curve(
