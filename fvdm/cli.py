@@ -276,6 +276,7 @@ class _Start:
     dataset: str | None = None
     config: Path | None = None
     init: str = ""  # empty: not given
+    backbone: str = ""  # likewise
 
 
 @dataclass
@@ -300,17 +301,17 @@ class Train:
         given = [] if start.config is None else file_words(start.config, flags(cls) - {"config"})
         written, _ = parse(_Start, given, prog, rest=True)
         name, dataset = start.preset or written.preset or "quick", start.dataset or written.dataset
-        default = cls(training.preset(name, dataset=dataset), training.TrainOptions(), name)
+        usual = training.preset(name, dataset=dataset)
+        if start.backbone or written.backbone:  # it takes the place of what the preset starts from
+            usual = replace(usual, init=None)
+        default = cls(usual, training.TrainOptions(), name)
         if given:
             try:
                 default = replace(parse(cls, given, prog, default), preset=name)
             except ValueError as error:
                 raise ValueError(f"{start.config}: {error}") from None
         command = parse(cls, words, prog, default)
-        started = start.init or written.init
-        if started and started != "None" and command.settings.backbone:
-            raise ValueError(f"init is {started!r}, but a backbone starts from its own weights: leave one of them out")
-        return command if started else command._from_scratch()
+        return command if start.init or written.init else command._from_scratch()
 
     def _from_scratch(self) -> "Train":
         "The command, without the network that its preset starts from where the model is another."

@@ -19,7 +19,7 @@ from ..vtv import training_scheme
 # %% ../../nbs/12k_adaptation.ipynb #adapt-arms
 BACKBONE_WORLDS = ("faces", "sky")
 FLOW = {"path": "flow", "prediction": "velocity", "prompts": ZEROS}  # as they were trained
-TUNED: Config = replace(preset("quick"), clips=4000, steps=300, warmup=30, cooldown=0.3, p=0.2)
+TUNED: Config = replace(preset("quick"), init=None, clips=4000, steps=300, warmup=30, cooldown=0.3, p=0.2)
 ADAPTED = Measurement(points=2, clips=192, real=512, ddim=10, held_out=64)
 HELD_FIRST = str(training_scheme("0.5 shared, 0.5 held(1, prefix)", TUNED.frames))
 ARMS: dict[str, dict] = {  # name -> settings of `Config`

@@ -262,7 +262,7 @@ class Study:
         return self.results[-1]["real_vs_real"]
 
 # %% ../../nbs/12g_report.ipynb #report-footer
-FOOTER = """Computed by `{network}` on {latents}; {provenance}. {label} is measured by {detector}{not_published}; \
+FOOTER = """Computed by `{network}`{trained_on}; {provenance}. {label} is measured by {detector}{not_published}; \
 FD[codec] uses the features of {codec} (nbs/08_metrics.ipynb). All settings: [config.json](config.json)."""
 
 
@@ -271,11 +271,12 @@ def footer(
 ) -> str:
     "The last lines of a page: what computed it, and by what it was measured."
     results, tools = study.results, study.tools
+    latents = sorted({r["latents"] for r in results if not r["network"]})
     return FOOTER.format(
         network="`, `".join(
             dict.fromkeys(r["network"] or r["config"].get("backbone") or r["config"]["model"] for r in results)
         ),
-        latents=", ".join(sorted({r["latents"] for r in results})),
+        trained_on=f" on {', '.join(latents)}" if latents else ", trained before (a network's card says how)",
         provenance=provenance_line(results),
         label=study.label,
         detector=tools.names["detector"],

@@ -70,8 +70,6 @@ class Config:
 
     def __post_init__(self):
         check_config(self)
-        if self.backbone:  # it is what the run starts from, whatever the preset does
-            object.__setattr__(self, "init", None)
         if self.timesteps:  # resolved: one text for one scheme
             object.__setattr__(self, "timesteps", str(self.scheme))
 
@@ -114,6 +112,8 @@ def check_backbone(config: Config) -> None:
         raise ValueError("backbone is given, so one of lora (a rank) and full (all weights) must be, and not both")
     if unused := [name for name in ("lora", "full", "prompts") if getattr(config, name) and not config.backbone]:
         raise ValueError(f"{unused[0]} is given, but is for a backbone, and backbone is None")
+    if config.init and config.backbone:
+        raise ValueError(f"init is {config.init!r}, but a backbone starts from its own weights: leave one of them out")
     if config.labels and config.backbone:
         raise ValueError(f"labels is given, but is for our own networks, and backbone is {config.backbone!r}")
 
@@ -175,7 +175,9 @@ def preset(
     name: str,  # "smoke", "quick", "brief", "scratch", "study", "paper" or "table1"
     **changes,  # fields of `Config`; None means: as the preset has it
 ) -> Config:
-    "A preset with changes. The paper's use class labels on UCF101. Raises ValueError for an unknown preset or field."
+    """A preset with changes. The paper's use class labels on UCF101; a backbone takes the place of `init`.
+
+    Raises ValueError for an unknown preset or field."""
     if name not in PRESETS:
         raise ValueError(f"preset is {name!r}, but may be one of: {', '.join(PRESETS)}")
     known = {f.name for f in fields(Config)}
@@ -184,6 +186,8 @@ def preset(
     changes = {k: v for k, v in changes.items() if v is not None}
     if name in ("paper", "table1") and changes.get("dataset") == "ucf101":
         changes = {"labels": True} | changes
+    if "backbone" in changes:
+        changes = {"init": None} | changes
     return replace(PRESETS[name], **changes)
 
 # %% ../../nbs/09a_config.ipynb #config-diff
