@@ -444,6 +444,7 @@ def work_through(
     "Work on one task after another; what another job has in hand is waited for at the end."
     queue, failed = list(tasks), []
     for turn, task in enumerate(queue):
+        begun = {}
         try:
             with run_lock(jobs / "locks" / task.name):
                 if not task.output.exists():

@@ -51,7 +51,8 @@ def paired(
     away = np.subtract(a, b)
     if len(away) == 1:
         return Comparison(float(away[0]), nan, nan, nan, 1)
-    return Comparison(*mean_interval(away), float(ttest_rel(a, b).pvalue), float(away.std(ddof=1)), len(away))
+    p_value = float(ttest_rel(a, b).pvalue) if away.any() else 1.0  # no difference at all: 0/0 to the test
+    return Comparison(*mean_interval(away), p_value, float(away.std(ddof=1)), len(away))
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-tost
 def equivalence_p(

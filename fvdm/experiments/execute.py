@@ -97,11 +97,12 @@ def keep_trained(
     folder: Path,  # of the training
     net: nn.Module,
     seconds: float,
+    latents: Latents,  # what it was trained on
     **about,  # "precision", "curve", and perhaps more
 ) -> dict:
     "Write down that a training is done, and what it was."
     size = sum(p.numel() for p in net.parameters())
-    metadata = {"seconds": round(seconds, 1), "parameters": size, **about, **provenance()}
+    metadata = {"seconds": round(seconds, 1), "parameters": size, "latents": latents.name, **about, **provenance()}
     atomic_write(folder / "trained.json", json.dumps(metadata))
     return metadata
 
@@ -113,16 +114,22 @@ def train_run(
     budget: float | None = None,  # seconds after which to stop
     around: Around = undisturbed,  # what surrounds the training
 ) -> dict | None:  # what the training was, its curve included; None if the budget ended first
-    "Train a run's network, or go on; its averaged weights at each checkpoint stay in `folder`."
+    """Train a run's network, or go on; its averaged weights at each checkpoint stay in `folder`.
+
+    Raises ValueError where that was trained on other clips: of a folder of the same name, or before files changed."""
     done, log = folder / "trained.json", folder / "training"
     if done.exists():
-        return read_json(done)
+        metadata, here = read_json(done), prepared.latents.name
+        if (was := metadata.get("latents", here)) != here:
+            raise ValueError(f"{folder} holds a network trained on {was}, but the clips are {here}: compute it fresh")
+        return metadata
     with around() as stop:
         net, step, seconds = fit(run, prepared.latents, folder, budget, stop)
     if step < run.config.steps:
         return None
     precision = read_json(list_checkpoints(log)[-1] / "state.json")["precision"]
-    metadata = keep_trained(folder, net, seconds, precision=precision, curve=learning_curve(log / "log.csv"))
+    about = {"precision": precision, "curve": learning_curve(log / "log.csv")}
+    metadata = keep_trained(folder, net, seconds, prepared.latents, **about)
     for old in list_checkpoints(log):
         shutil.rmtree(old)
     return metadata
@@ -169,7 +176,7 @@ def train_group(
         about = {"together": len(runs), "precision": stack.precision}
         for k, (folder, rows) in enumerate(zip(folders, curves_of(stack), strict=True)):
             if not stack.lost[k]:
-                keep_trained(folder, net, seconds, curve=thinned(rows), **about)
+                keep_trained(folder, net, seconds, latents[k], curve=thinned(rows), **about)
         shutil.rmtree(kept)
 
 
@@ -333,7 +340,7 @@ class DataSets:
 
     def prepare(self, run: Run) -> Prepared:
         "Raises RunLocked when another process prepares this data set."
-        key = [getattr(run.config, name) for name in (*DATA_FIELDS, "clips")]
+        key = [run.measurement, *(getattr(run.config, name) for name in (*DATA_FIELDS, "clips"))]
         if key != self.key:
             with run_lock(self.cache / "preparing" / run.config.dataset):
                 self.key, self.prepared = None, None

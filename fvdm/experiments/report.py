@@ -23,7 +23,7 @@ from pathlib import Path
 from .. import arguments
 from .execute import run_experiment
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, Measurement, check_preset
-from .runs import Run, Tools, grid, home, load_tools
+from .runs import Run, Tools, grid, home, load_tools, record_hash
 from .tables import error_bars, plus_minus, provenance_line
 from ..files import atomic_write, provenance, read_json
 from ..training import Config
@@ -499,7 +499,8 @@ def execute_report(
         raise ValueError("reports need papermill and a kernel: pip install 'fvdm[notebooks]'") from None
     root = Path(parameters["out"])
     root.mkdir(parents=True, exist_ok=True)
-    executed = root / f".{file.stem}.part.ipynb"
+    asked = record_hash({name: str(value) for name, value in parameters.items()})
+    executed = root / f".{file.stem}-{asked}.part.ipynb"  # beside one that is executed with other parameters
     try:
         papermill.execute_notebook(file, executed, parameters, kernel_name="python3", log_output=True)
     except papermill.PapermillExecutionError as error:

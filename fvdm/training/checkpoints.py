@@ -71,8 +71,10 @@ def write_checkpoint(
         if isinstance(error, OSError):
             raise
         raise OSError(f"the checkpoint of step {metadata['step']} cannot be written: {error}") from error
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    there = list_checkpoints(folder)
+    done = there.index(path) + 1
+    for other in [*there[: max(0, done - keep)], *there[done:]]:  # a run that goes on from here could read no later one
+        shutil.rmtree(other)
     return path
 
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-read
@@ -92,11 +94,13 @@ def read_checkpoint(
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-newest
 def newest_checkpoint(folder: Path) -> tuple[dict, dict[str, dict[str, Tensor]]] | None:
     "The newest checkpoint that is whole, None if there is none; a warning names those that are not."
-    for path in reversed(list_checkpoints(folder)):
+    there = list_checkpoints(folder)
+    for before, path in reversed([*enumerate(there)]):
         try:
             return read_checkpoint(path)
         except ValueError as error:
-            warnings.warn(f"{error}; going back to the one before", stacklevel=2)
+            then = "going back to the one before" if before else "there is none before it: the run begins again"
+            warnings.warn(f"{error}; {then}", stacklevel=2)
     return None
 
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-saver

@@ -20,7 +20,7 @@ from ..data import Latents
 from ..networks import network_folder
 from ..runtime import default_device
 from .checkpoints import list_checkpoints
-from .config import Config, encode_dataset
+from .config import Config, encode_dataset, with_frames
 from .cost import dry_run
 from .loop import train
 from .tuning import LORA_FILE, PUBLISHED, WAN_CLIP, tuning_config
@@ -104,7 +104,7 @@ def resolve(
         there = Latents(options.latents, verify=False)
         decided = _settings_of_clips(there, options.latents)
         _note_overridden(config, decided, usual or Config(), options.latents)
-        config = replace(config, **decided)
+        config = replace(with_frames(config, decided["frames"]), **decided)
     if not config.backbone:
         return config
     if config.backbone in PUBLISHED and options.dry_run:

@@ -196,7 +196,9 @@ def averaged(state: TrainState) -> VideoDiT:
     from torch.distributed.checkpoint import state_dict as dcp
 
     weights = dcp.get_model_state_dict(state.ema.module, options=dcp.StateDictOptions(full_state_dict=True))
-    return VideoDiT(**state.net.config).load_reference(weights).to(state.device).eval().requires_grad_(False)
+    net = VideoDiT(**state.net.config).load_reference(weights).to(state.device).eval().requires_grad_(False)
+    net.path = state.net.path
+    return net
 
 # %% ../../nbs/09c_step.ipynb #step-meter
 class Meter:

@@ -27,6 +27,7 @@ from ..data import Latents
 from ..dit import VideoDiT
 from ..files import run_lock
 from ..objective import losses
+from ..runtime import tensor_float32
 from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot
 from .config import DTYPES, Config
 from .loop import choose_precision, open_accelerator
@@ -243,6 +244,7 @@ def step_together(
 def begin_together(
     configs: Sequence[Config],
     nets: Sequence[VideoDiT],  # before their first step
+    latents: Sequence[Latents],  # what they learn from
     folder: Path | None = None,  # of checkpoints
 ) -> Stack:
     "The state before the first step, or as the newest checkpoint has it. Raises ValueError if that is of other runs."
@@ -253,6 +255,8 @@ def begin_together(
     metadata, saved = found or ({}, {})
     if found and metadata["configs"] != json.loads(json.dumps([asdict(c) for c in configs])):
         raise ValueError(f"{folder} holds networks of other configurations: choose another folder")
+    if found and metadata["latents"] != [clips.sha256 for clips in latents]:
+        raise ValueError(f"{folder} holds networks of other clips than these: choose another folder")
     net = stack(nets).to(accelerator.device)
     ema = ModelEmaV3(net, configs[0].ema, use_warmup=True)
     ema.module.eval().requires_grad_(False)
@@ -281,6 +285,7 @@ def begin_together(
 def keep_together(
     state: Stack,
     configs: Sequence[Config],
+    latents: Sequence[Latents],
     saver: Saver,
 ) -> None:
     "Write a checkpoint in the background."
@@ -289,6 +294,7 @@ def keep_together(
     tensors = snapshot(state.net, state.ema.module, state.optimizer, state.joined)
     tensors["log"] = {"rows": torch.stack(rows) if rows else torch.zeros(0), "lost": state.lost.cpu()}
     about = {"precision": state.precision, "configs": [asdict(c) for c in configs]}
+    about["latents"] = [clips.sha256 for clips in latents]
     saver.save(tensors, {"step": state.step, "seconds": state.clock.total(), "row_steps": steps, **about})
 
 # %% ../../nbs/09h_together.ipynb #together-curves
@@ -336,11 +342,12 @@ def train_together(
     check_whole("log_every", log_every, 1)
     nets = [build(*pair) for pair in zip(configs, latents, strict=True)]
     with ExitStack() as stack:
+        stack.enter_context(tensor_float32(True))
         saver = None
         if folder:
             stack.enter_context(run_lock(Path(folder)))
             saver = stack.enter_context(closing(Saver(Path(folder), 1, lambda *_: None)))
-        state = begin_together(configs, nets, folder and Path(folder))
+        state = begin_together(configs, nets, latents, folder and Path(folder))
         if compile:
             state.net.compile()
         drawn, seen = Draws(configs, latents, nets, state.step), []
@@ -359,7 +366,7 @@ def train_together(
                     for k in (~state.lost).nonzero().flatten().tolist():
                         on_checkpoint(state.step, k, unstack(state.ema.module, k))
             if saver and (state.step % save_every == 0 or last):
-                keep_together(state, configs, saver)
+                keep_together(state, configs, latents, saver)
         if saver:
             saver.wait(last=True)
     if lost := state.lost.nonzero().flatten().tolist():
