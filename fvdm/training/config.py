@@ -9,6 +9,7 @@ __all__ = ['DTYPES', 'LIMITS', 'PRESETS', 'Config', 'check_backbone', 'check_con
 # %% ../../nbs/09a_config.ipynb #config-002
 import contextlib
 import os
+import re
 import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -196,7 +197,8 @@ def with_frames(
     frames: int,  # of the clips
 ) -> Config:
     "The configuration for clips of so many frames. Raises ValueError where its timesteps have ranges of others."
-    if frames != config.frames and ".." in config.timesteps:
+    open_ones = re.search(rf"\.\.{config.frames - 1}\b", config.timesteps)  # as an open range was resolved
+    if frames != config.frames and open_ones:
         was = f"timesteps is {config.timesteps!r}, of clips of {config.frames} frames, but these have {frames}"
         raise ValueError(f"{was}: give frames={frames} (--frames {frames}) too")
     return replace(config, frames=frames)
