@@ -81,6 +81,18 @@ def results_folder() -> Path:
     return home() / "reports/results"
 
 # %% ../../nbs/12c_runs.ipynb #runs-007
+def _tree_text(
+    node,  # of a syntax tree, or what one holds
+) -> str:
+    "A syntax tree as text. Empty fields do not count: every version of Python adds or leaves out some."
+    if isinstance(node, list):
+        return f"[{', '.join(map(_tree_text, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    said = [f"{name}={_tree_text(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(said)})"
+
+
 def code_of(
     source: str,  # of a module
 ) -> str:
@@ -90,7 +102,7 @@ def code_of(
         holds_text = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if holds_text and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree)
+    return _tree_text(tree)
 
 # %% ../../nbs/12c_runs.ipynb #runs-009
 @cache
