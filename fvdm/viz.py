@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['strip', 'show_strip', 'show_rows', 'show_plan', 'reads_as_plan', 'plan_png', 'variant_name', 'variant_colour',
-           'plain_ticks', 'show_curves']
+           'plain_values', 'plain_ticks', 'show_curves']
 
 # %% ../nbs/13_viz.ipynb #13_viz-002
 import sys
@@ -124,13 +124,34 @@ def variant_colour(
     return plt.cm.viridis(0.92 * p**0.5)
 
 # %% ../nbs/13_viz.ipynb #13_viz-ticks
+def plain_values(
+    low: float,  # of a log axis, above 0
+    high: float,
+) -> list[float]:
+    "Numbers to write on a log axis: 1, 2, 5, 10 and so on; up to a decade 3, 4, 6, 8 too; below three times, evenly."
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    if high < 3 * low:
+        evenly = MaxNLocator(5, steps=(1, 2, 5, 10))
+        return list(evenly.tick_values(low, high))
+    subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 5, 6, 8)
+    return list(LogLocator(subs=subs).tick_values(low, high))
+
+# %% ../nbs/13_viz.ipynb #13_viz-plain-ticks
 def plain_ticks(
     axis,  # ax.xaxis or ax.yaxis, of a log scale
 ) -> None:
-    "Numbers at 1, 2, 5, 10 and so on, in place of powers of ten."
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+    "The numbers of `plain_values` in place of powers of ten, whatever the axis spans when it is drawn."
+    from matplotlib.ticker import Locator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    class Plain(Locator):
+        def __call__(self):
+            return self.tick_values(*sorted(self.axis.get_view_interval()))
+
+        def tick_values(self, vmin, vmax):
+            return plain_values(vmin, vmax)
+
+    axis.set_major_locator(Plain())
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

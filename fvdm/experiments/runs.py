@@ -290,7 +290,7 @@ class Run:
 def shipped_start(
     dataset: str,  # a world
 ) -> dict:  # of `Config`: "init", "model", "labels"
-    "To train on from a world's network of the paper's training. Raises ValueError where there is none."
+    "To train on from a world's network of the paper's coin. Raises ValueError where there is none."
     if dataset not in WORLDS:
         raise ValueError(f"dataset is {dataset!r}, but only worlds have networks that ship: {', '.join(WORLDS)}")
     name = f"{dataset}-ptss"
