@@ -38,7 +38,6 @@ from fvdm.data.index import (
     stamp,
 )
 from ..files import home_path
-from ..media import center_crop_resize
 from ..worlds import ACTIONS, WORLDS, clip, factors
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-005
@@ -590,7 +589,7 @@ class VideoDataset(Described, ClipDataset):
         numbers = start + self.interval * np.arange(self.frames)
         if len(source) < self.span:
             numbers = reflect(numbers, len(source))
-        video = center_crop_resize(read_frames(source, numbers), self.size)
+        video = read_frames(source, numbers, self.size)
         if mirrored and flip and self.flips:
             video = video.flip(-1)
         name = source.path.relative_to(self.root)
