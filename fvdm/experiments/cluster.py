@@ -317,7 +317,7 @@ def _draw_one(
 
 def sample_tasks(
     open_pipeline: Callable,  # gives the pipeline: functools.partial(Pipeline.from_pretrained, "faces")
-    network: str,  # what tells the network from others
+    identity: dict[str, str | int | None],  # what tells the network, its codec and a clip's shape from others
     clips: int,  # how many
     folder: Path,  # for the clips, each a file, or a folder of PNGs
     parts: int,  # how many, if there are as many batches
@@ -330,7 +330,7 @@ def sample_tasks(
     "A task for each part of the clips. Raises ValueError for a folder that is for other clips."
     folder, how = folder.resolve(), {"suffix": suffix, "fps": fps, "scale": scale}
     wanted = {
-        "network": network,
+        **identity,
         "clips": clips,
         "size": size,
         **how,
