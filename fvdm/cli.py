@@ -38,6 +38,7 @@ from .experiments.cluster import check_time, minutes
 from .files import atomic_write, check_writable, home_path, read_json, sha256
 from .importing import SD_CODEC, import_checkpoint
 from .media import SUFFIXES, check_fps, check_out, save_video, shown_scale
+from .metrics.measure import check_endless
 from .networks import network_folder
 from .runtime import default_device
 from .tasks import Pipeline, Sampling, sampling
@@ -597,6 +598,8 @@ class Fvd:
 
     def _gather_as_jobs(self, protocol) -> int | None:
         "A job for each part of the two sets; None once all are there, and only the distance is to be computed."
+        if self.endless:
+            check_endless(protocol)
         open_detector = partial(_open_detector, protocol.detector, self.weights, self.device, self.sha256)
         how = (experiments.home() / "runs/fvd", self.shards, not self.no_stills, self.batch, self.allow_shared)
         protocols = [replace(protocol, seed=seed) for seed in self.seeds] or [protocol]
