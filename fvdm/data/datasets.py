@@ -245,8 +245,9 @@ def split_lists(root: Path) -> dict[str, Path]:
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gq
 def _list_key(path: Path) -> tuple[str, ...]:
-    "By which a video is found in a split file: its folders and its name, in lower case, without suffix."
-    plain = unicodedata.normalize("NFC", str(path.with_suffix("") if path.name else path)).lower()
+    "By which a video is found in a split file: its folders and its name, in lower case, without a video's suffix."
+    bare = path.with_suffix("") if path.suffix.lower() in VIDEO_FILES | IMAGE_FILES else path
+    plain = unicodedata.normalize("NFC", bare.as_posix()).lower()
     return tuple(part for part in plain.split("/") if part not in ("", "."))
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gr
