@@ -262,7 +262,7 @@ def file_words(
     if not file.is_file():
         raise ValueError(f"config is {str(file)!r}, but there is no such file")
     try:
-        found = read_json(file) if file.suffix == ".json" else yaml.load(file.read_text(), Once) or {}
+        found = read_json(file) if file.suffix == ".json" else yaml.load(file.read_text(encoding="utf-8"), Once) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):

@@ -230,7 +230,7 @@ class Model:
         if diffusers:
             raise ValueError(f"{next(iter(diffusers))} is given, but {str(name)!r} is no network of diffusers")
         folder = network_folder(name, hub=True)
-        card, net = json.loads((folder / "config.json").read_text()), load_network(folder)
+        card, net = json.loads((folder / "config.json").read_text(encoding="utf-8")), load_network(folder)
         if codec is None:
             codec = trained_codec(name, folder, card.get("codec", "tiny"), device)
         elif isinstance(codec, (str, Path)):
