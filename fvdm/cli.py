@@ -6,11 +6,12 @@
 __all__ = ['WORDS', 'REGISTRY', 'CONFIG', 'EDGES', 'PIXELS', 'ENDINGS', 'KINDS', 'VERBS', 'COMMANDS', 'UsageError', 'flags',
            'is_switch', 'is_several', 'gathered', 'spelled_out', 'parse', 'paths_after_dashes', 'file_words', 'Train',
            'run_jobs', 'Index', 'Encode', 'Data', 'Worlds', 'Import', 'Prompts', 'Fvd', 'RunExperiment', 'parameter',
-           'Report', 'Bench', 'check_edges', 'network_name', 'Verb', 'Generate', 'Animate', 'Interpolate', 'Complete',
-           'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
+           'Report', 'Bench', 'check_edges', 'identify', 'network_identity', 'Verb', 'Generate', 'Animate',
+           'Interpolate', 'Complete', 'Transition', 'Edit', 'Extend', 'Stream', 'overview', 'execute', 'main']
 
 # %% ../nbs/14_cli.ipynb #cli-002
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -32,15 +33,18 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
 from . import data, experiments, metrics, training, worlds
 from .codecs import load_codec
+from .data.datasets import plain_size, size_text
 from .experiments.cluster import check_time, minutes
 from .files import atomic_write, check_writable, home_path, read_json, sha256
 from .importing import SD_CODEC, import_checkpoint
 from .media import SUFFIXES, check_fps, check_out, save_video, shown_scale
+from .metrics.measure import check_endless
 from .networks import network_folder
 from .runtime import default_device
 from .tasks import Pipeline, Sampling, sampling
-from .tasks.folders import TextEncoder, diffusers_folder, encode_prompts
+from .tasks.folders import TextEncoder, diffusers_folder, encode_prompts, folder_says, tuned_folder
 from .tasks.pipeline import frame_rate
+from .training.tuning import LORA_FILE
 
 # %% ../nbs/14_cli.ipynb #cli-005
 WORDS = {  # what a switch may say
@@ -258,7 +262,7 @@ def file_words(
     if not file.is_file():
         raise ValueError(f"config is {str(file)!r}, but there is no such file")
     try:
-        found = read_json(file) if file.suffix == ".json" else yaml.load(file.read_text(), Once) or {}
+        found = read_json(file) if file.suffix == ".json" else yaml.load(file.read_text(encoding="utf-8"), Once) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} cannot be read as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):
@@ -594,6 +598,8 @@ class Fvd:
 
     def _gather_as_jobs(self, protocol) -> int | None:
         "A job for each part of the two sets; None once all are there, and only the distance is to be computed."
+        if self.endless:
+            check_endless(protocol)
         open_detector = partial(_open_detector, protocol.detector, self.weights, self.device, self.sha256)
         how = (experiments.home() / "runs/fvd", self.shards, not self.no_stills, self.batch, self.allow_shared)
         protocols = [replace(protocol, seed=seed) for seed in self.seeds] or [protocol]
@@ -830,11 +836,35 @@ def check_edges(out: Path, height: int, width: int, frames: int, videos: int = 1
         raise ValueError(f"out is {str(out)!r}, of {width}x{height}, but H.264 needs even edges (--scale 2, or .webp)")
 
 # %% ../nbs/14_cli.ipynb #cli-network
-def network_name(network: str, codec: str | None) -> str:
-    "What tells a network and its codec from others: its name, and the hash of our weights. Raises ValueError."
-    if not diffusers_folder(network):
-        network += f" {sha256(network_folder(network, hub=True) / 'model.safetensors')[:12]}"
-    return f"{network} {codec or ''}".strip()
+def identify(name: str, *places: Path) -> str:
+    "A name, and what changes with files, or with settings and weights in folders. Raises ValueError for none."
+    files = [f for place in places for f in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    hashes = [sha256(f) for f in files if f.suffix in (".json", ".safetensors")]
+    if not hashes:
+        raise ValueError(f"{name} holds no weights (a run's folder has {LORA_FILE}, or a folder transformer)")
+    return f"{Path(name).name}@{hashlib.sha256(''.join(hashes).encode()).hexdigest()[:12]}"
+
+# %% ../nbs/14_cli.ipynb #cli-network-identity
+def network_identity(
+    network: str,  # as for `Pipeline.from_pretrained`, like the codec
+    codec: str | None = None,
+    tuned: str | None = None,  # of a network of diffusers, like the following; see `Verb`
+    clip_frames: int | None = None,
+    size: tuple[int, ...] | None = None,
+) -> dict[str, str | int | None]:
+    "What tells a network, its codec and the shape of its clips from others. Raises ValueError."
+    folder = diffusers_folder(network, codec is not None)
+    if folder is None:
+        weights = sha256(network_folder(network, hub=True) / "model.safetensors")[:12]
+        return {"network": f"{network} {weights}", "codec": codec and load_codec(codec).name}
+    run = tuned and tuned_folder(tuned)
+    return {
+        "network": identify(network, folder, folder / "transformer", folder / "scheduler"),
+        "codec": load_codec(codec or folder_says(folder).get("codec", folder)).name,
+        "tuned": tuned and identify(tuned, *(p for p in (run / "transformer", run / LORA_FILE) if p.exists())),
+        "clip_frames": clip_frames,
+        "edges": size and size_text(plain_size(size)),
+    }
 
 # %% ../nbs/14_cli.ipynb #cli-029
 ENDINGS = ", ".join(f"{suffix} ({what})" if suffix else what for suffix, what in SUFFIXES.items())
@@ -958,8 +988,9 @@ class Generate(Verb):
         device = {} if self.device is None else {"device": self.device}
         opened = (self.network, self.codec)
         open_pipeline = partial(Pipeline.from_pretrained, *opened, compile=self.compile, **device, **self.shape())
+        identity = network_identity(*opened, self.tuned, self.clip_frames, self.size)
         how = (self.sampling.n, folder, self.shards, self.batch, self.files, self.fps, self.scale or 1)
-        tasks = experiments.sample_tasks(open_pipeline, network_name(*opened), *how, **settings)
+        tasks = experiments.sample_tasks(open_pipeline, identity, *how, **settings)
         if self.launch.launcher != "none":
             return run_jobs(tasks, self.launch)
         for task in tasks:

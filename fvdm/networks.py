@@ -38,7 +38,9 @@ NETWORK_FILES = ("config.json", "model.safetensors")
 
 def shipped_networks() -> list[str]:
     "Names of the networks that come with the package."
-    return sorted(f.parent.name for f in WEIGHTS.glob("*/config.json") if "network" in json.loads(f.read_text()))
+    return sorted(
+        f.parent.name for f in WEIGHTS.glob("*/config.json") if "network" in json.loads(f.read_text(encoding="utf-8"))
+    )
 
 # %% ../nbs/05c_networks.ipynb #networks-006
 @checked()

@@ -285,10 +285,10 @@ def sample(
     for row in tqdm(range(len(plan) - 1), desc=solver, disable=not progress):
         tau, tau_next = plan[row], plan[row + 1]
         x = constrain(x, tau) if constrain else x
-        moves = tau != tau_next
         if up == "noise" and (tau_next > tau).any():
             x, prev = renoise(x, tau, tau_next, path, generator), None
-            moves = tau_next < tau
+            tau = torch.maximum(tau, tau_next)  # where each frame is now
+        moves = tau != tau_next
         if not moves.any():
             continue
         said, v = predict(net, x, tau, y, cfg, history, history_noise, path, generator)

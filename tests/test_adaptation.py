@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from fvdm.backbones import tiny_backbone
+from fvdm.cli import Generate, parse
 from fvdm.codecs import import_diffusers
 from fvdm.experiments import BACKBONE_WORLDS, Measurement, Run, backbone_runs, draw_clips, load_tools, run_experiment
 from fvdm.experiments.runs import weights_hash
-from fvdm.files import WEIGHTS
+from fvdm.files import WEIGHTS, read_tensors, save_tensors
 from fvdm.tasks import Pipeline
 from fvdm.training import preset
 from fvdm.training.step import build
-from fvdm.training.tuning import ZEROS
+from fvdm.training.tuning import LORA_FILE, ZEROS
 
 import_diffusers()  # before transformers, which peft imports
 pytest.importorskip("peft")
@@ -127,3 +128,39 @@ def test_no_place_of_one_machine():
     "Nothing that comes along says where on a disk it was made."
     for file in WEIGHTS.rglob("*.json"):
         assert '": "/' not in file.read_text(), file
+
+
+def test_clips_of_another_network_are_not_taken_for_these(tmp_path):
+    "What is drawn into a folder goes on by the same network only: its weights, what it was tuned to, its clips' shape."
+    shutil.copytree(WEIGHTS / "wan-faces", tmp_path / "wan")
+    for name in "ab":
+        shutil.copytree(WEIGHTS / "wan-faces/lora", tmp_path / name)
+    lora = tmp_path / "b" / LORA_FILE
+    save_tensors({name: value * 1.5 for name, value in read_tensors(lora).items()}, lora)
+
+    def draw(tuned, *flags):
+        network = [
+            "--network",
+            str(tmp_path / "wan"),
+            "--tuned",
+            str(tmp_path / tuned),
+            "--out",
+            str(tmp_path / "clips"),
+        ]
+        how = ["--n", "2", "--batch", "2", "--shards", "1", "--steps", "1", "--files", ".webp", "--progress", "off"]
+        return parse(Generate, [*network, *how, *flags], "generate").run()
+
+    assert draw("a") == 0
+    drawn = {file.name: file.read_bytes() for file in (tmp_path / "clips").iterdir()}
+    assert draw("a") == 0  # the same command goes on
+    refused = {"tuned is 'a@.* there, 'b@": ("b",), "clip_frames is None there, 8 here": ("a", "--clip-frames", "8")}
+    refused |= {"edges is None there, '32x64' here": ("a", "--size", "64", "32")}
+    refused |= {"codec is 'tiny@.* there, 'identity' here": ("a", "--codec", "identity")}
+    for words, other in refused.items():
+        with pytest.raises(ValueError, match=f"which is for other clips: {words}"):
+            draw(*other)
+    scheduler = tmp_path / "wan/scheduler/scheduler_config.json"
+    scheduler.write_text(scheduler.read_text().replace("{", '{"shift": 7.0,', 1))
+    with pytest.raises(ValueError, match="network is 'wan@.* there, 'wan@"):
+        draw("a")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "clips").iterdir()} == drawn

@@ -187,9 +187,9 @@ def functions() -> dict:
             | dict(split=None, index=None),
         ),
         "index_video": (data.index_video, dict(path=Path("clip.mp4"))),
-        "as_frames": (data.as_frames, dict(source="clip.mp4", size=16)),
+        "as_frames": (data.as_frames, dict(source="clip.mp4", size=16, most=2)),
         "reflect": (data.reflect, dict(numbers=np.arange(9), length=4)),
-        "read_frames": (data.read_frames, dict(video=data.index_video(Path("clip.mp4")), numbers=[0, 3])),
+        "read_frames": (data.read_frames, dict(video=data.index_video(Path("clip.mp4")), numbers=[0, 3], size=16)),
         "frechet_distance": (
             metrics.frechet_distance,
             dict(features_a=features, features_b=features + 1, ddof=0),

@@ -83,6 +83,25 @@ def long_lines(files: list[Path]) -> list[str]:
     return found
 
 
+def unnamed_encodings(notebooks: list[Path]) -> list[str]:
+    "Where exported code reads or writes text in whatever encoding the machine has: `notebook: call`."
+    found = []
+    for notebook in notebooks:
+        for cell in filter(is_export, code_cells(notebook)):
+            calls = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Call)]
+            found += [f"{notebook.stem}: {ast.unparse(call)}" for call in calls if takes_any_encoding(call)]
+    return found
+
+
+def takes_any_encoding(call: ast.Call) -> bool:
+    named, called = any(k.arg == "encoding" for k in call.keywords), call.func
+    if isinstance(called, ast.Name) and called.id == "open":
+        modes = [*call.args[1:2], *(k.value for k in call.keywords if k.arg == "mode")]
+        return not named and not any("b" in ast.literal_eval(mode) for mode in modes)
+    is_method = isinstance(called, ast.Attribute) and called.attr in ("read_text", "write_text")
+    return is_method and not named
+
+
 def p90(lengths: list[int]) -> int:
     return sorted(lengths)[min(len(lengths) - 1, int(0.9 * len(lengths)))]
 
@@ -117,6 +136,11 @@ def test_definitions_are_short_and_shown_at_once():
 
 def test_lines_fit_the_page():
     found = long_lines(SOURCES)
+    assert not found, "\n".join(found)
+
+
+def test_text_is_utf_8_on_every_machine():
+    found = unnamed_encodings(LESSONS)
     assert not found, "\n".join(found)
 
 
@@ -170,6 +194,19 @@ def test_planted_long_lines_are_found(tmp_path):
     script.write_text(f"y = 1\n{line}\n{line[1:]}\n")
     lesson = notebook(tmp_path, f"y = 1\n{line}")
     assert long_lines([script, lesson]) == [f"script.py: {line}", f"99_planted.ipynb: {line}"]
+
+
+def test_planted_encodings_are_found(tmp_path):
+    bad = [
+        "file.read_text()",
+        "file.write_text(x)",
+        "open(file)",
+        "open(file, 'a', newline='')",
+        "open(file, mode='w')",
+    ]
+    good = ["file.read_text(encoding='utf-8')", "open(file, 'rb')", "open(file, encoding='utf-8')", "read_text(file)"]
+    lesson = notebook(tmp_path, "#| export\n" + "\n".join(bad + good), bad[0])
+    assert unnamed_encodings([lesson]) == [f"99_planted: {call}" for call in bad]
 
 
 def test_outputs_name_no_place_of_the_machine_they_were_made_on():

@@ -38,7 +38,6 @@ from fvdm.data.index import (
     stamp,
 )
 from ..files import home_path
-from ..media import center_crop_resize
 from ..worlds import ACTIONS, WORLDS, clip, factors
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-005
@@ -246,8 +245,9 @@ def split_lists(root: Path) -> dict[str, Path]:
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gq
 def _list_key(path: Path) -> tuple[str, ...]:
-    "By which a video is found in a split file: its folders and its name, in lower case, without suffix."
-    plain = unicodedata.normalize("NFC", str(path.with_suffix("") if path.name else path)).lower()
+    "By which a video is found in a split file: its folders and its name, in lower case, without a video's suffix."
+    bare = path.with_suffix("") if path.suffix.lower() in VIDEO_FILES | IMAGE_FILES else path
+    plain = unicodedata.normalize("NFC", bare.as_posix()).lower()
     return tuple(part for part in plain.split("/") if part not in ("", "."))
 
 # %% ../../nbs/07b_datasets.ipynb #datasets-009gr
@@ -590,7 +590,7 @@ class VideoDataset(Described, ClipDataset):
         numbers = start + self.interval * np.arange(self.frames)
         if len(source) < self.span:
             numbers = reflect(numbers, len(source))
-        video = center_crop_resize(read_frames(source, numbers), self.size)
+        video = read_frames(source, numbers, self.size)
         if mirrored and flip and self.flips:
             video = video.flip(-1)
         name = source.path.relative_to(self.root)

@@ -37,7 +37,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import checked
 from ..files import atomic_write, home_path, short_name
-from ..media import OPAQUE, is_transparent, read_image
+from ..media import OPAQUE, center_crop_resize, is_transparent, read_image
 
 # %% ../../nbs/07a_index.ipynb #index-005
 VIDEO_FILES = {".avi", ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".wmv", ".ts", ".flv"}
@@ -637,8 +637,8 @@ def index_video(
         return VideoIndex(path, fault=str(reason))
 
 # %% ../../nbs/07a_index.ipynb #index-031
-def _decode_frames(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    "Frame number -> (H, W, 3) uint8, upright, of square pixels, for sorted, distinct numbers of a video file."
+def _decode_frames(video: VideoIndex, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    "Frame number, (H, W, 3) uint8, upright, of square pixels, for sorted, distinct numbers of a video file."
     from av.video.reformatter import VideoReformatter
 
     # one for all frames, in this thread: making it, or more threads, costs more than using it
@@ -646,78 +646,83 @@ def _decode_frames(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarra
     number_at = {int(video.times[n]): int(n) for n in wanted}
     first, last = int(video.times[wanted[0]]), int(video.times[wanted[-1]])
     by_time = len(video.keys) > 0
-    found, later = {}, 0
+    later = 0
     for i, frame in enumerate(decode_from(video.path, video.keys, first) if by_time else decode(video.path)):
         time = frame.pts if by_time else i
         if time in number_at and not frame.is_corrupt:
             height, width = _square((frame.height, frame.width), video.aspect)
             picture = to_rgb(frame, width, height, "rgb24", threads=1).to_ndarray()
-            found[number_at[time]] = upright(picture, _display_matrix(frame))
+            yield number_at.pop(time), upright(picture, _display_matrix(frame))
         later += time > last
-        if len(found) == len(wanted) or later > 16:  # after damage a frame may come late
+        if not number_at or later > 16:  # after damage a frame may come late
             break
-    return found
 
 # %% ../../nbs/07a_index.ipynb #index-032b
-def _read_file(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    "As `_decode_frames`; raises ValueError, naming the file, when one of them cannot be had."
+def _read_file(video: VideoIndex, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    "As `_decode_frames`; raises ValueError, naming the file, when it cannot be decoded."
     import av
 
     try:
-        found = _decode_frames(video, wanted)
+        yield from _decode_frames(video, wanted)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"{video.path}: frames {wanted[0]} to {wanted[-1]} cannot be decoded ({reason})"
         raise ValueError(message) from None
-    if missing := [int(n) for n in wanted if int(n) not in found]:
-        raise ValueError(f"{video.path}: frame {missing[0]} is damaged, or not where it was when the file was indexed")
-    return found
 
 # %% ../../nbs/07a_index.ipynb #index-033
-def _read_folder(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    "Frame number -> (H, W, 3) uint8. Raises ValueError for a folder that has changed, or an unreadable image."
+def _read_folder(video: VideoIndex, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    "Frame number, (H, W, 3) uint8. Raises ValueError for a folder that has changed, or an unreadable image."
     files = frame_files(video.path)
     if len(files) != len(video):
         raise ValueError(f"{video.path}: had {len(video)} frames when it was indexed and now has {len(files)}")
-    return {int(n): read_image(files[n]) for n in wanted}
+    return ((int(n), read_image(files[n])) for n in wanted)
 
 # %% ../../nbs/07a_index.ipynb #index-033d
-def _read_animation(video: VideoIndex, wanted: np.ndarray) -> dict[int, np.ndarray]:
-    "Frame number -> (H, W, 3) uint8. Raises ValueError, naming the file, when one of them cannot be had."
+def _read_animation(video: VideoIndex, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    "Frame number, (H, W, 3) uint8. Raises ValueError, naming the file, when it cannot be read."
     from PIL import Image
 
     number_at = {int(video.times[n]): int(n) for n in wanted}
-    found = {}
     try:
         with Image.open(video.path) as image:
             for page, picture, _ in _pages(image):
                 if page in number_at:
-                    found[number_at[page]] = picture
-                if len(found) == len(wanted):
+                    yield number_at.pop(page), picture
+                if not number_at:
                     break
     except Exception as error:  # of a damaged file Pillow can raise anything
         raise ValueError(f"{video.path}: frames {wanted[0]} to {wanted[-1]} cannot be read ({error})") from None
-    if missing := [int(n) for n in wanted if int(n) not in found]:
-        raise ValueError(f"{video.path}: frame {missing[0]} is not where it was when the file was indexed")
-    return found
+
+# %% ../../nbs/07a_index.ipynb #index-033f
+def _cropped(picture: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+    "A picture (H, W, 3) by `center_crop_resize`: a copy, so that the whole one need not be kept."
+    video = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
+    return center_crop_resize(video, size)[0].permute(1, 2, 0).numpy().copy()
 
 # %% ../../nbs/07a_index.ipynb #index-033c
-@checked()
+@checked(size=(1, 16384))
 def read_frames(
     video: VideoIndex,  # from `index_video`
     numbers: Sequence[int],  # frame numbers, in any order, repeated or not
+    size: int | tuple[int, int] | None = None,  # cropped and resized to it one by one; None: as they are
 ) -> Tensor:  # (len(numbers), 3, H, W) uint8
     "Frames by number. Raises ValueError, naming the file, when one of them cannot be had."
     wanted = np.unique(np.asarray(numbers))
     if len(wanted) == 0 or wanted[0] < 0 or wanted[-1] >= len(video):
         raise ValueError(f"numbers are {list(numbers)}, but {video.path} has frames 0 to {len(video) - 1}")
     if video.path.is_dir():
-        found = _read_folder(video, wanted)
+        pictures = _read_folder(video, wanted)
     else:
-        found = _read_animation(video, wanted) if is_animation(video.path) else _read_file(video, wanted)
-    shapes = sorted({picture.shape for picture in found.values()})
+        pictures = _read_animation(video, wanted) if is_animation(video.path) else _read_file(video, wanted)
+    found, shapes = {}, set()
+    for number, picture in pictures:
+        shapes.add(picture.shape)
+        found[number] = picture if size is None else _cropped(picture, size)
+    if missing := [int(n) for n in wanted if int(n) not in found]:
+        raise ValueError(f"{video.path}: frame {missing[0]} is damaged, or not where it was when the file was indexed")
     if len(shapes) > 1:
-        raise ValueError(f"{video.path}: frames differ in size ({', '.join(f'{w}x{h}' for h, w, _ in shapes)})")
+        different = ", ".join(f"{w}x{h}" for h, w, _ in sorted(shapes))
+        raise ValueError(f"{video.path}: frames differ in size ({different})")
     return torch.from_numpy(np.stack([found[int(n)] for n in numbers])).permute(0, 3, 1, 2)
 
 # %% ../../nbs/07a_index.ipynb #index-041

@@ -48,7 +48,7 @@ def _new_manifest(data: ClipDataset, codec, clips: int, name: str, shard: int) -
 def _read_manifest(folder: Path) -> dict | None:
     "A folder's manifest, if it has one."
     file = folder / "manifest.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def _check_manifest(manifest: dict, wanted: dict) -> None:
@@ -203,7 +203,7 @@ def _read_part(file: Path) -> tuple[dict | None, list] | None:
     "The row of a shard that was encoded by itself, and what is left out; None if it is not there, or not intact."
     if not file.exists():
         return None
-    row, left_out = json.loads(file.read_text())
+    row, left_out = json.loads(file.read_text(encoding="utf-8"))
     return None if row and not _is_intact(file.parent, row) else (row, left_out)
 
 

@@ -80,9 +80,9 @@ def _films(folder: Path) -> list[str]:
     names = sorted(printable(file.name) for file in folder.iterdir() if file.suffix.lower() in VIDEO_FILES)
     return names if len(names) >= len(image_files(folder)) else []
 
-
-def _from_path(path: str | Path, name: str) -> Tensor:
-    "All frames (N, 3, H, W) uint8 of an image, a video file or a folder of images. Raises ValueError."
+# %% ../../nbs/07d_sources.ipynb #sources-011b
+def _from_path(path: str | Path, size: int | tuple[int, int], name: str, most: int | None = None) -> Tensor:
+    "Frames (N, 3, *size) uint8 of a video file or a folder of images, or a picture as it is. Raises ValueError."
     check_path(name, path)
     file = home_path(path)
     if not file.exists():
@@ -99,15 +99,18 @@ def _from_path(path: str | Path, name: str) -> Tensor:
         raise ValueError(f"{name} is {str(path)!r}, which cannot be used: {index.fault or 'it has no frames'}")
     if index.note:
         warnings.warn(f"{name} is {str(path)!r}: {len(index)} frames; {index.note}", stacklevel=4)
-    return read_frames(index, range(len(index)))
+    if most is not None and len(index) > most:
+        taken = "the first is used" if most == 1 else f"the first {most} are used"
+        warnings.warn(f"{name} is {str(path)!r}, a video of {len(index)} frames: {taken}", stacklevel=4)
+    return read_frames(index, range(len(index))[:most], size)
 
 # %% ../../nbs/07d_sources.ipynb #sources-014
-def _from_any(source, name: str) -> Tensor:
-    "Frames (N, 3, H, W) uint8 of one source, which is no list. Raises ValueError."
+def _from_any(source, size: int | tuple[int, int], name: str, most: int | None) -> Tensor:
+    "Frames (N, 3, H, W) uint8 of one source, which is no list; a film's of that size. Raises ValueError."
     if isinstance(source, Video):
         return _from_tensor(source.frames[0], name)
     if isinstance(source, (str, Path)):
-        return _from_path(source, name)
+        return _from_path(source, size, name, most)
     if hasattr(source, "convert"):  # a PIL image
         warn_of_transparency(source, name)
         return _from_array(np.asarray(source.convert("RGB")), name)
@@ -119,15 +122,16 @@ def _from_any(source, name: str) -> Tensor:
     raise ValueError(f"{name} is a {type(source).__name__}, but must be {allowed}")
 
 
-@checked(size=(1, 16384))
+@checked(size=(1, 16384), most=(1, None))
 def as_frames(
     source,  # path, PIL image, array (channels last), tensor (channels first), `Video`, or a list of these
     size: int | tuple[int, int],  # edge of the result, or height and width, pixels
     name: str = "source",  # for errors
+    most: int | None = None,  # the first so many frames, and a line where a film has more; None: all
 ) -> Tensor:  # (N, 3, size, size) or (N, 3, *size) uint8
     "Frames from whatever holds them, cropped in the middle. Raises ValueError that names the argument."
     if not isinstance(source, (list, tuple)):
-        return center_crop_resize(_from_any(source, name), size)
+        return center_crop_resize(_from_any(source, size, name, most)[:most], size)
     if not source:
         raise ValueError(f"{name} is empty, but must hold at least one picture")
-    return torch.cat([as_frames(part, size, f"{name}[{i}]") for i, part in enumerate(source)])
+    return torch.cat([as_frames(part, size, f"{name}[{i}]") for i, part in enumerate(source)])[:most]

@@ -157,7 +157,7 @@ class Task(Protocol):
 
 def _left(log: Path, steps: int) -> str:
     "Step and time left, from the last rows of a training's log.csv."
-    rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
+    rows = list(csv.DictReader(log.read_text(encoding="utf-8").splitlines())) if log.exists() else []
     rows = [r for r in rows if r.get("seconds")]
     if not rows:
         return ""
@@ -222,7 +222,7 @@ def seconds_a_step(task: RunTask) -> float | None:
     if task.output.exists() and (seconds := (read_json(task.output).get("training") or {}).get("seconds")):
         return seconds / task.run.config.steps
     log = task.folder / "training" / "log.csv"
-    rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
+    rows = list(csv.DictReader(log.read_text(encoding="utf-8").splitlines())) if log.exists() else []
     rows = [row for row in rows if row.get("seconds")]
     return float(rows[-1]["seconds"]) / int(rows[-1]["step"]) if rows else None
 
@@ -317,7 +317,7 @@ def _draw_one(
 
 def sample_tasks(
     open_pipeline: Callable,  # gives the pipeline: functools.partial(Pipeline.from_pretrained, "faces")
-    network: str,  # what tells the network from others
+    identity: dict[str, str | int | None],  # what tells the network, its codec and a clip's shape from others
     clips: int,  # how many
     folder: Path,  # for the clips, each a file, or a folder of PNGs
     parts: int,  # how many, if there are as many batches
@@ -330,7 +330,7 @@ def sample_tasks(
     "A task for each part of the clips. Raises ValueError for a folder that is for other clips."
     folder, how = folder.resolve(), {"suffix": suffix, "fps": fps, "scale": scale}
     wanted = {
-        "network": network,
+        **identity,
         "clips": clips,
         "size": size,
         **how,
@@ -468,13 +468,13 @@ def mark_shared(folder: Path) -> str:
     file = folder / ".shared"
     if not file.exists():
         atomic_write(file, uuid.uuid4().hex)
-    return file.read_text()
+    return file.read_text(encoding="utf-8")
 
 
 def check_shared(folder: Path, word: str) -> None:
     "Raises ValueError if this machine does not see the folder in which `mark_shared` left the word."
     file = folder / ".shared"
-    if not file.exists() or file.read_text() != word:
+    if not file.exists() or file.read_text(encoding="utf-8") != word:
         here = f"{folder} on {socket.gethostname()} is not the folder of that name where the job was submitted"
         raise ValueError(f"{here}; results must be kept on a file system that all nodes share")
 
@@ -757,7 +757,8 @@ def failures(
         if row["state"] == "failed":
             said.append(f"{row['task']} failed: {row['note']}")
             if row["log"]:
-                said += [f"  {line}" for line in row["log"].read_text(errors="replace").splitlines()[-lines:]]
+                text = row["log"].read_text(encoding="utf-8", errors="replace")
+                said += [f"  {line}" for line in text.splitlines()[-lines:]]
                 said.append(f"  ({row['log']})")
     return "\n".join(said)
 

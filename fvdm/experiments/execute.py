@@ -59,7 +59,7 @@ def learning_curve(
     file: Path,  # the training's log.csv
 ) -> list[dict[str, float]]:  # as `thinned`
     "Training errors of a log."
-    with open(file) as f:
+    with open(file, encoding="utf-8") as f:
         return thinned(list(csv.DictReader(f)))
 
 # %% ../../nbs/12e_execute.ipynb #execute-fit

@@ -81,7 +81,7 @@ def notebook_parameters(
     file: Path,  # a notebook
 ) -> dict:  # name -> usual value
     "What papermill can set, by the cell that is tagged `parameters`; nothing where there is none."
-    cells = json.loads(file.read_text())["cells"]
+    cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     return assigned("".join(tagged[0]["source"])) if tagged else {}
 
@@ -421,7 +421,7 @@ def kept_report(
     for preset_name in folders:
         folder = root / name / preset_name
         if (folder / "table.csv").exists() and (folder / "config.json").exists():
-            config = json.loads((folder / "config.json").read_text())
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             return KeptReport(folder, f"{name}/{preset_name}", pd.read_csv(folder / "table.csv"), config)
     return None
 

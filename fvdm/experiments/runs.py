@@ -115,7 +115,8 @@ def code_hash(
     for name in modules:
         for file in sorted([*root.glob(f"{name}.py"), *root.glob(f"{name}/*.py")]):
             if not file.name.startswith("_"):
-                digest.update(f"{file.relative_to(root).as_posix()} {code_of(file.read_text())}".encode())
+                code = code_of(file.read_text(encoding="utf-8"))
+                digest.update(f"{file.relative_to(root).as_posix()} {code}".encode())
     return digest.hexdigest()[:8]
 
 # %% ../../nbs/12c_runs.ipynb #12_experim-017

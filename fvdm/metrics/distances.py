@@ -302,6 +302,7 @@ def bias_curve(
     repeats: int = 4,  # subsets of each size
     seed: int = 0,  # of the subsets
     ddof: int = 0,  # as in frechet_distance
+    eps: float = 0.0,  # likewise
 ) -> list[dict]:  # n, mean, sd
     "Frechet distance against the number of clips, by subsets without replacement. Raises ValueError for too few clips."
     most, d = min(len(features_a), len(features_b)), features_a.shape[1]
@@ -317,7 +318,7 @@ def bias_curve(
     for n in (1 / np.linspace(1 / least, 1 / most, points)).round().astype(int).tolist():
         values = []
         for _ in range(repeats if n < most else 1):
-            values.append(frechet_distance(subset(features_a, n), subset(features_b, n), ddof))
+            values.append(frechet_distance(subset(features_a, n), subset(features_b, n), ddof, eps=eps))
         rows.append({"n": n, "mean": float(np.mean(values)), "sd": float(np.std(values))})
     return rows
 

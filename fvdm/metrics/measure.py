@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FAKE_FIELDS', 'REAL_FIELDS', 'COMPANIONS', 'NEIGHBOURS', 'still', 'kinds', 'gather', 'protocol_diff',
            'save_statistics', 'load_statistics', 'Result', 'list_contents', 'find_shared', 'find_marks', 'refuse_pairs',
-           'check_shared', 'is_statistics', 'check_statistics_file', 'check_count', 'companions', 'part_files',
-           'gather_part', 'gather_parts', 'Sides', 'measure', 'repeat', 'summarize_seeds']
+           'check_shared', 'is_statistics', 'check_statistics_file', 'check_count', 'check_endless', 'companions',
+           'part_files', 'gather_part', 'gather_parts', 'Sides', 'measure', 'repeat', 'summarize_seeds']
 
 # %% ../../nbs/08e_measure.ipynb #measure-002
 import hashlib
@@ -332,6 +332,13 @@ def check_count(real: Statistics, fake: Statistics) -> None:
         if 1 < s.count <= NEIGHBOURS:
             raise ValueError(f"{role} set: {s.count} clips, but density and coverage need at least {NEIGHBOURS + 1}")
 
+# %% ../../nbs/08e_measure.ipynb #measure-endless
+def check_endless(p: Protocol) -> None:
+    "Raises ValueError where the distance is no line in 1 / n, which is drawn on to infinitely many clips."
+    if p.shrink != "none":
+        wrong = f"endless is on (--endless) and shrink is {p.shrink!r} (--shrink)"
+        raise ValueError(f"{wrong}, but only plain covariances give a line in 1 / n: shrink may be 'none' beside it")
+
 # %% ../../nbs/08e_measure.ipynb #measure-026
 def companions(
     reals: dict[str, Statistics],  # of `gather`
@@ -344,7 +351,7 @@ def companions(
     if "still" in fakes:
         out["stills"] = frechet_distance(reals["still"], fakes["still"], **how)
     if endless:
-        out["endless"] = at_infinity(bias_curve(a.features, b.features, ddof=p.ddof))
+        out["endless"] = at_infinity(bias_curve(a.features, b.features, ddof=p.ddof, eps=how["eps"]))
     out["kernel"] = kernel_distance(a.features, b.features)
     out["precision"], out["recall"] = precision_recall(a.features, b.features)
     out["density"], out["coverage"] = density_coverage(a.features, b.features)
@@ -473,6 +480,8 @@ def measure(
         check_statistics_file(save_real)
     sides, how = Sides(real, fake, protocol, detector, stills, allow_shared), (folder, parts, batch, progress)
     p, detector = sides.protocol, sides.detector
+    if endless:
+        check_endless(p)
 
     features, found = sides.kept or sides.gather(sides.reals, *how)
     marks = sides.reals.marks if sides.reals else sides.marks

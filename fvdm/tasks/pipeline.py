@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LARGEST', 'RARE', 'OPENING', 'USUAL_RATES', 'trained_codec', 'class_number', 'usable_device', 'warn_of_latents',
            'check_finite', 'make_video', 'Model', 'usual_rate', 'animation_rate', 'film_rate', 'frame_rate',
-           'clip_indices', 'edit_levels', 'warn_of_unused', 'warn_of_scalar', 'source_rate', 'common_rate',
-           'latent_levels', 'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
+           'clip_indices', 'edit_levels', 'warn_of_scalar', 'source_rate', 'common_rate', 'latent_levels',
+           'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-002
 import json
@@ -230,7 +230,7 @@ class Model:
         if diffusers:
             raise ValueError(f"{next(iter(diffusers))} is given, but {str(name)!r} is no network of diffusers")
         folder = network_folder(name, hub=True)
-        card, net = json.loads((folder / "config.json").read_text()), load_network(folder)
+        card, net = json.loads((folder / "config.json").read_text(encoding="utf-8")), load_network(folder)
         if codec is None:
             codec = trained_codec(name, folder, card.get("codec", "tiny"), device)
         elif isinstance(codec, (str, Path)):
@@ -433,18 +433,6 @@ def edit_levels(
     return (s.expand(frames) * T).round().long()
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-042p
-def warn_of_unused(
-    source,  # what was given
-    name: str,  # of the argument
-    frames: int,  # that it has
-    used: int,  # how many of them a verb takes
-) -> None:
-    "One line where a file has more frames than a verb takes. (Tensors are cut by who makes them.)"
-    if isinstance(source, (str, Path)) and frames > used:
-        taken = "the first is used" if used == 1 else f"the first {used} are used"
-        warnings.warn(f"{name} is {str(source)!r}, a video of {frames} frames: {taken}", stacklevel=3)
-
-
 def warn_of_scalar(
     card: dict,  # the network's
     method: str,  # by which given frames get in
@@ -526,9 +514,8 @@ class ClipPipeline(Model):
 
     def animate(self, image, **settings) -> Video:
         "Image-to-video: a clip that starts with the image."
-        given = as_frames(image, self.size, "image")
-        warn_of_unused(image, "image", len(given), 1)
-        return self.complete(given[:1], [0], source_rate(image), **settings)
+        given = as_frames(image, self.size, "image", 1)
+        return self.complete(given, [0], source_rate(image), **settings)
 
     def interpolate(self, images, frame_indices: Sequence[int] | None = None, **settings) -> Video:
         "Between images: at `frame_indices`, by default evenly from the first frame to the last."
@@ -556,9 +543,8 @@ class ClipPipeline(Model):
 
     def edit(self, video, strength: float | Sequence[float] = 0.5, **settings) -> Video:
         "Noise a clip's first frames part of the way and bring them down again (SDEdit); one strength, or one a frame."
-        draw, given = self.draw(**settings).fresh(self.shape[0]), as_frames(video, self.size, "video")
-        warn_of_unused(video, "video", len(given), self.frames)
-        o, given = draw.settings, given[: self.frames]
+        draw, given = self.draw(**settings).fresh(self.shape[0]), as_frames(video, self.size, "video", self.frames)
+        o = draw.settings
         if len(given) < self.frames:
             raise ValueError(f"video has {len(given)} frames, but the network needs {self.frames}")
         if o.method != "vector" or o.stagger or largest(o.context_noise):

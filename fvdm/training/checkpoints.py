@@ -83,7 +83,7 @@ def read_checkpoint(
 ) -> tuple[dict, dict[str, dict[str, Tensor]]]:  # metadata, tensors
     "A checkpoint. Raises ValueError when a file is missing or not what was written."
     try:
-        metadata = json.loads((path / "state.json").read_text())
+        metadata = json.loads((path / "state.json").read_text(encoding="utf-8"))
         for name, sha in metadata["sha256"].items():
             if sha256(path / name) != sha:
                 raise ValueError(f"{name} is not what was written")

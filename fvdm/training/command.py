@@ -17,6 +17,7 @@ from pathlib import Path
 from ..arguments import check_fields
 from ..codecs import load_codec
 from ..data import Latents
+from ..files import home_path
 from ..networks import network_folder
 from ..runtime import default_device
 from .checkpoints import list_checkpoints
@@ -69,6 +70,9 @@ class TrainOptions:
         check_fields(self, save_every=(1, None), keep=(1, None), log_every=(1, None), budget=(0, None))
         if self.resume not in ("auto", "never"):
             raise ValueError(f"resume is {self.resume!r}, but may be 'auto' or 'never'")
+        for name in ("out", "cache", "latents"):
+            if value := getattr(self, name):
+                object.__setattr__(self, name, str(home_path(value)))
 
 # %% ../../nbs/09f_command.ipynb #command-open
 def _settings_of_clips(latents: Latents, folder: str) -> dict:

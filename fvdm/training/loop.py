@@ -216,10 +216,10 @@ LOG = ("step", "loss", "mse", "vb_bits", "grad_norm", "lr", "clips_per_s", "data
 
 def open_log(file: Path, step: int):
     "log.csv, cut back to the rows up to a step and open for more."
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     rows = [r for r in csv.reader(lines) if r and r[0].isdigit() and int(r[0]) <= step]
     atomic_write(file, "".join(",".join(r) + "\n" for r in [LOG, *rows]))
-    return open(file, "a", newline="", buffering=1)
+    return open(file, "a", encoding="utf-8", newline="", buffering=1)
 
 # %% ../../nbs/09d_loop.ipynb #loop-row
 def log_row(
