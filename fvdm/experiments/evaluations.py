@@ -6,12 +6,12 @@
 __all__ = ['LOOKS', 'REAL_LOOKS', 'LEVEL', 'REFERENCE', 'TASKS', 'SCALAR_METHODS', 'VECTOR_METHODS', 'COMPLETIONS', 'COPIED',
            'BLENDED', 'TRUE', 'LONG_PLANS', 'USUAL', 'LONG', 'GUIDED', 'HISTORIES', 'SCALAR_USES', 'EVALUATIONS',
            'Prepared', 'encode_clips', 'protocol_of', 'real_statistics', 'mean_looks', 'prepare', 'estimate',
-           'estimate_distance', 'distance_parts', 'Features', 'features_of', 'distances', 'stratified_tau',
-           'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference', 'noise_seeds',
-           'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows', 'method_row',
-           'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row', 'complete',
-           'completions', 'errors_together', 'long_row', 'kept_latents', 'long_videos', 'every_use', 'long_by_blocks',
-           'guidance', 'error_given_first', 'adaptation']
+           'estimate_distance', 'distance_parts', 'Features', 'features_of', 'distances', 'codec_alone',
+           'stratified_tau', 'denoising_errors', 'nearest', 'memory', 'draw_kept', 'draw_clips', 'animate_reference',
+           'noise_seeds', 'draw_generated', 'standard', 'against', 'schedules', 'task_row', 'reference_rows',
+           'method_row', 'task_errors', 'tasks', 'given_by', 'fd_or_none', 'mean_of_clips', 'completion_row',
+           'complete', 'completions', 'errors_together', 'long_row', 'kept_latents', 'long_videos', 'every_use',
+           'long_by_blocks', 'guidance', 'error_given_first', 'adaptation']
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-002
 import time
@@ -105,6 +105,7 @@ def protocol_of(
     "How generated clips are compared with real ones."
     config, size = run.config, run.measurement
     stream = "a held-out stream" if config.dataset in WORLDS else "the clips trained on"
+    through = ", through the codec" if size.reconstructed else ""
     return Protocol(
         detector.name,
         detector.sha256,
@@ -116,21 +117,22 @@ def protocol_of(
         store_fake=size.store,
         shrink=size.shrink,
         videos="all",
-        split=f"{stream}, frames {config.interval} apart",
+        split=f"{stream}, frames {config.interval} apart{through}",
     )
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-006
-def _real_pixels(run: Run, numbers: Iterable[int]) -> Iterator[Tensor]:
+def _real_pixels(run: Run, codec: Codec, numbers: Iterable[int]) -> Iterator[Tensor]:
     "Real clips by their numbers; videos are visited in turn, with other starts each time."
     c = run.config
     data = open_dataset(c.dataset, c.data_path, c.frames, c.interval, c.size, 0, train=c.dataset not in WORLDS)
     for i in tqdm(numbers, desc="real clips", leave=False, mininterval=5):
-        yield data.item(i % len(data), i // len(data))["video"]
+        video = data.item(i % len(data), i // len(data))["video"]
+        yield codec.decode(codec.encode(video[None]))[0] if run.measurement.reconstructed else video
 
 
 def real_statistics(
     run: Run,
-    detector: Detector,
+    tools: Tools,  # codec and detector
     protocol: Protocol,
     file: Path,  # where they are kept
 ) -> dict:  # "moving": of the real clips; "other": of as many as will be generated
@@ -138,9 +140,10 @@ def real_statistics(
     if not file.exists():
         real, enough = run.measurement.real, run.measurement.real + run.measurement.clips
         quiet = dict(stills=False, progress=False)
-        reals, metadata = gather(_real_pixels(run, range(real)), protocol, detector, True, **quiet)
+        pixels, detector = partial(_real_pixels, run, tools.codec), tools.detector
+        reals, metadata = gather(pixels(range(real)), protocol, detector, True, **quiet)
         as_given = replace(protocol, store_fake="as given")
-        others, _ = gather(_real_pixels(run, range(real, enough)), as_given, detector, False, **quiet)
+        others, _ = gather(pixels(range(real, enough)), as_given, detector, False, **quiet)
         file.parent.mkdir(parents=True, exist_ok=True)
         save_statistics(reals | {"other": others["moving"]}, file, protocol, metadata)
     return load_statistics(file, protocol)[0]
@@ -167,7 +170,7 @@ def prepare(
     latents, name, z, held_out = encode_clips(run, tools, cache)
     protocol, real = protocol_of(run, tools.detector), run.measurement.real
     file = cache / "statistics" / f"{name}-{real}+{run.measurement.clips}-{protocol.hash}.safetensors"
-    kept = real_statistics(run, tools.detector, protocol, file)
+    kept = real_statistics(run, tools, protocol, file)
     features = codec_features(z)
     real_vs_real = {
         tools.detector.label_of(protocol.shrink): frechet_distance(
@@ -175,7 +178,7 @@ def prepare(
         ),
         "FD[codec]": frechet_distance(features[real:], features[:real], **protocol.arithmetic),
     }
-    looks = mean_looks(torch.as_tensor(clip) for clip in _real_pixels(run, range(min(real, REAL_LOOKS))))
+    looks = mean_looks(torch.as_tensor(clip) for clip in _real_pixels(run, tools.codec, range(min(real, REAL_LOOKS))))
     return Prepared(tools, latents, held_out, features[:real], file, protocol, real_vs_real, looks)
 
 # %% ../../nbs/12d_evaluations.ipynb #12_experim-025
@@ -264,6 +267,15 @@ def distances(
         "recall": recall,
         **{name: fake.looks[name] / prepared.looks[name] for name in LOOKS},
     }
+
+# %% ../../nbs/12d_evaluations.ipynb #evaluations-codec
+def codec_alone(
+    prepared: Prepared,
+    clips: int = 1024,  # of those to train on
+) -> dict:  # as `distances`
+    "What a perfect network would score: how far clips are from real ones that have only been through the codec."
+    g = stream_generator(0, 0, stream="solver")
+    return distances(prepared.latents.take(torch.randperm(len(prepared.latents), generator=g)[:clips]), prepared)
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-strata
 def stratified_tau(n: int, frames: int, T: int, generator: torch.Generator) -> Tensor:  # (n, frames) long, 1..T

@@ -29,6 +29,7 @@ class Measurement:
     noise_seeds: int = 0  # starting noises a run, its clips shared among them; 0: one, the same for every run
     shrink: str = "none"  # or ledoit-wolf, where there are fewer clips than features (`fvdm.metrics.Protocol.shrink`)
     schedules: str = ""  # in the ablation of the schedule: "few", those that take least; empty: all of SCHEDULES
+    reconstructed: bool = False  # real clips go through the codec too, so that what it loses is not counted
 
 # %% ../../nbs/12b_presets.ipynb #presets-007
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def code_hash(
 # %% ../../nbs/12c_runs.ipynb #12_experim-017
 # fields of `Config` and `Measurement` that came after the first kept results, at the value that means "as before"
 LATER = {"noise_seeds": 0, "timesteps": "", "path": "vp", "prediction": None, "shift": 1.0}
-LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None, "schedules": ""}
+LATER |= {"backbone": None, "lora": None, "full": False, "prompts": None, "schedules": "", "reconstructed": False}
 
 
 def decisive(

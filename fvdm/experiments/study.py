@@ -13,6 +13,7 @@ from ..arguments import shown
 from .presets import MEASUREMENTS, Measurement
 from .runs import Run, Tools, check_dataset, choices
 from ..training import Config, preset
+from ..worlds import WORLDS
 
 # %% ../../nbs/12j_study.ipynb #parts-base
 BASE: Config = preset("scratch")  # with the paper's loss
@@ -60,9 +61,10 @@ def study_runs(
         for seed in range(several) if seeds is None else seeds:
             for dataset in own if datasets is None else datasets:
                 kind, folder = check_dataset(dataset, here=True)
+                measured = replace(MEASURED, reconstructed=kind not in WORLDS)  # the codec was made for worlds
                 for arm in arms:
                     config = replace(BASE, dataset=kind, data_path=folder, seed=seed, **arm)
-                    run = Run("scratch", config, MEASURED, **(tools.names if tools else {}))
+                    run = Run("scratch", config, measured, **(tools.names if tools else {}))
                     found[run.name] = run
     return list(found.values())
 
