@@ -82,12 +82,14 @@ def fast_dtype(
 @contextmanager
 def tensor_float32(allowed: bool) -> Iterator[None]:
     "Whether CUDA may compute matrix products of float32 in TF32; afterwards it is as it was."
-    matmul = torch.backends.cuda.matmul
+    matmul, precision = torch.backends.cuda.matmul, torch.get_float32_matmul_precision()
     before, matmul.allow_tf32 = matmul.allow_tf32, allowed
     try:
         yield
     finally:
         matmul.allow_tf32 = before
+        if precision == "medium":  # of which a flag that is on or off knows nothing
+            torch.set_float32_matmul_precision(precision)
 
 # %% ../nbs/05b_runtime.ipynb #runtime-013
 def default_device() -> str:

@@ -100,6 +100,7 @@ from .runs import Run, Tools, code_hash, grid, home, load_tools, results_folder,
 from .study import PARTS, apart, paired_arms, study_runs
 from fvdm.experiments.tables import (
     compare,
+    dataset_name,
     error_bars,
     last_step,
     made_of,
@@ -121,8 +122,8 @@ __all__ = [
     "MEASUREMENTS", "Measurement", "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report",
     "Run", "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
     "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
-    "code_hash", "codec_alone", "compare", "completions", "denoising_errors", "distances", "draw_clips", "dunnett",
-    "encode_tasks",
+    "code_hash", "codec_alone", "compare", "completions", "dataset_name", "denoising_errors", "distances", "draw_clips",
+    "dunnett", "encode_tasks",
     "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",
     "holm", "home", "kept_report", "kept_result", "kept_runs", "last_step", "listed", "load_samples", "load_tools",
     "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome",

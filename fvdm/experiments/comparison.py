@@ -138,13 +138,14 @@ def outcome(
     difference: float,
     p_value: float,  # that there is none, corrected for the number of comparisons; nan for one seed
     equivalence: float = nan,  # p-value of `equivalence_p`, corrected likewise
+    alpha: float = ALPHA,  # of both tests
 ) -> str:
     "What a comparison says: lower, higher, alike, not told apart; or that there is one seed."
     if isnan(p_value):
         return "one seed"
-    if equivalence < ALPHA:
+    if equivalence < alpha:
         return "alike"
-    if p_value >= ALPHA:
+    if p_value >= alpha:
         return "not told apart"
     return "lower" if difference < 0 else "higher"
 

@@ -271,11 +271,13 @@ def distances(
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-codec
 def codec_alone(
     prepared: Prepared,
-    clips: int = 1024,  # of those to train on
+    clips: int = 1024,  # of those to train on, but for the first ones, which on a folder are the real ones
 ) -> dict:  # as `distances`
-    "What a perfect network would score: how far clips are from real ones that have only been through the codec."
-    g = stream_generator(0, 0, stream="solver")
-    return distances(prepared.latents.take(torch.randperm(len(prepared.latents), generator=g)[:clips]), prepared)
+    "What a perfect network would score: clips that were encoded and decoded. Raises ValueError for too few of them."
+    first, there = len(prepared.real), len(prepared.latents)
+    if there - first < clips:
+        raise ValueError(f"clips is {clips}, but there are {max(0, there - first)} beside the {first} real ones")
+    return distances(prepared.latents.take(range(first, first + clips)), prepared)
 
 # %% ../../nbs/12d_evaluations.ipynb #evaluations-strata
 def stratified_tau(n: int, frames: int, T: int, generator: torch.Generator) -> Tensor:  # (n, frames) long, 1..T

@@ -146,7 +146,7 @@ EXPERIMENTS = {
         pairs=True,
     ),
     "training_schemes": Experiment(
-        "the conclusion's better training schemes: the distribution of tau, a network of the paper's trained on",
+        "the conclusion's better training schemes: the distribution of tau, a network of the paper's coin trained on",
         (0.2,),
         evaluation="every_use",
         timesteps=tuple(TRAINING_SCHEMES.values()),

@@ -23,7 +23,7 @@ from pathlib import Path
 from .. import arguments
 from .execute import run_experiment
 from .presets import EXPERIMENT_PRESETS, EXPERIMENTS, Measurement, check_preset
-from .runs import Run, Tools, grid, home, load_tools, record_hash
+from .runs import Run, Tools, decisive, grid, home, load_tools, record_hash
 from .tables import error_bars, plus_minus, provenance_line
 from ..files import atomic_write, provenance, read_json
 from ..training import Config
@@ -155,7 +155,12 @@ def settings(
     common = ("schema", "preset", "measurement", "evaluation", "codec", "detector", "protocol")
     shared = {k: results[0][k] for k in common}
     own = ("config", "network", "latents_sha256", "code", "commit", "device", "date", "torch")
-    return shared | {"runs": {r["name"]: {k: r[k] for k in own} for r in results}}
+
+    def apart(result):
+        "What of a result is not as in the first one."
+        return {k: result[k] for k in common if decisive({k: result[k]}) != decisive({k: shared[k]})}
+
+    return shared | {"runs": {r["name"]: {k: r[k] for k in own} | apart(r) for r in results}}
 
 # %% ../../nbs/12g_report.ipynb #report-others
 def others_shown(

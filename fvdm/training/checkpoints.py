@@ -81,14 +81,14 @@ def write_checkpoint(
 def read_checkpoint(
     path: Path,  # of the checkpoint
 ) -> tuple[dict, dict[str, dict[str, Tensor]]]:  # metadata, tensors
-    "A checkpoint. Raises ValueError when a file is missing or not what was written."
+    "A checkpoint. Raises ValueError when a file is missing or not what was written; OSError when it cannot be read."
     try:
         metadata = json.loads((path / "state.json").read_text(encoding="utf-8"))
         for name, sha in metadata["sha256"].items():
             if sha256(path / name) != sha:
                 raise ValueError(f"{name} is not what was written")
         return metadata, {Path(name).stem: read_tensors(path / name) for name in metadata["sha256"]}
-    except (OSError, ValueError, KeyError) as error:
+    except (FileNotFoundError, ValueError, KeyError) as error:
         raise ValueError(f"checkpoint {path.name} is damaged ({error})") from error
 
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-newest

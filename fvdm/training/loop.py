@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from ..codecs import patch_torchvision
 from ..data import Latents
 from ..dit import VideoDiT
-from ..files import atomic_write, provenance, run_lock, sha256
+from ..files import atomic_write, home_path, provenance, run_lock, sha256
 from ..runtime import fast_dtype, tensor_float32
 from ..sde import path_record
 from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot, write_averaged
@@ -92,7 +92,9 @@ FED = {  # in a checkpoint -> in words
 
 def fed_with(config: Config, latents: Latents) -> dict[str, str | None]:
     "What a run learns from, by its hashes: folders may move, files may change."
-    told = sha256(config.prompts)[:12] if config.prompts and Path(config.prompts).is_file() else config.prompts
+    told = config.prompts
+    if told and home_path(told).is_file():
+        told = sha256(home_path(told))[:12]
     return {"codec": latents.manifest["codec"], "latents_sha256": latents.sha256, "prompts_sha256": told}
 
 
@@ -180,8 +182,8 @@ def start_or_resume(
     net = build(config, latents).to(accelerator.device)
     ema = ModelEmaV3(net, config.ema, use_warmup=True)
     ema.module.eval().requires_grad_(False)
-    about = getattr(net, "weights", None), fed_with(config, latents)
-    metadata, saved = find_checkpoint(config, folder, resume, override, *about) or ({}, {})
+    weights, fed = getattr(net, "weights", None), fed_with(config, latents)
+    metadata, saved = find_checkpoint(config, folder, resume, override, weights, fed) or ({}, {})
     if saved:
         try:
             net.load_state_dict(saved["model"])
@@ -205,7 +207,7 @@ def start_or_resume(
         net.compile()
     wrapped, optimizer = (net, optimizer) if shard else accelerator.prepare(net, optimizer)
 
-    state = TrainState(config, accelerator, net, wrapped, ema, optimizer, precision, shard)
+    state = TrainState(config, accelerator, net, wrapped, ema, optimizer, precision, shard, fed)
     state.step, state.skipped = metadata.get("step", 0), metadata.get("skipped", 0)
     state.clock = Stopwatch(metadata.get("seconds", 0.0))
     return state
@@ -261,7 +263,7 @@ def describe(state: TrainState, latents: Latents) -> dict:
         "config": asdict(state.config),
         "data": latents.name,
         "classes": latents.classes,
-        **fed_with(state.config, latents),
+        **state.fed,
     }
 
 # %% ../../nbs/09d_loop.ipynb #loop-outputs

@@ -175,6 +175,7 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     precision: str  # "bf16" or "fp32"
     shard: bool = False  # are parameters sharded over the devices
+    fed: dict[str, str | None] = field(default_factory=dict)  # what it learns from, by hashes
     step: int = 0  # steps done
     skipped: int = 0  # of these, left out because the gradient was not finite
     skips_in_a_row: int = 0  # up to now
