@@ -255,8 +255,7 @@ def begin_together(
     metadata, saved = found or ({}, {})
     if found and metadata["configs"] != json.loads(json.dumps([asdict(c) for c in configs])):
         raise ValueError(f"{folder} holds networks of other configurations: choose another folder")
-    hashes = [clips.sha256 for clips in latents]
-    if found and metadata.get("latents", hashes) != hashes:
+    if metadata.get("latents") and metadata["latents"] != [clips.sha256 for clips in latents]:
         raise ValueError(f"{folder} holds networks of other clips than these: choose another folder")
     net = stack(nets).to(accelerator.device)
     ema = ModelEmaV3(net, configs[0].ema, use_warmup=True)
