@@ -128,13 +128,13 @@ def plain_values(
     low: float,  # of a log axis, above 0
     high: float,
 ) -> list[float]:
-    "Numbers to write on a log axis: 1, 2, 5, 10 and so on; up to a decade 3, 4, 6, 8 too; below three times, evenly."
+    "Numbers to write on a log axis: 1, 2, 5 a decade; within one 1.5, 3, 4, 6, 8 too; below three times evenly."
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if high < 3 * low:
         evenly = MaxNLocator(5, steps=(1, 2, 5, 10))
         return list(evenly.tick_values(low, high))
-    subs = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 5, 6, 8)
+    subs = (1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
     return list(LogLocator(subs=subs).tick_values(low, high))
 
 # %% ../nbs/13_viz.ipynb #13_viz-plain-ticks

@@ -696,7 +696,7 @@ def _read_animation(video: VideoIndex, wanted: np.ndarray) -> Iterator[tuple[int
 # %% ../../nbs/07a_index.ipynb #index-033f
 def _cropped(picture: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
     "A picture (H, W, 3) by `center_crop_resize`: a copy, so that the whole one need not be kept."
-    video = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
+    video = torch.from_numpy(np.require(picture, requirements="W")).permute(2, 0, 1)[None]
     return center_crop_resize(video, size)[0].permute(1, 2, 0).numpy().copy()
 
 # %% ../../nbs/07a_index.ipynb #index-033c

@@ -22,7 +22,7 @@ from ..files import sha256
 from .distances import Statistics
 from .i3d import I3D, I3D_FILES, check_weights
 from ..networks import WEIGHTS
-from ..runtime import tensor_float32
+from ..runtime import tf32
 
 # %% ../../nbs/08c_detectors.ipynb #08_metrics-027
 def distance_name(
@@ -65,7 +65,7 @@ class Detector:
             raise ValueError(f"{found}, but must be uint8 (clips, frames, 3, H, W)")
         if (N := video.shape[1]) < self.min_frames:
             raise ValueError(f"clips have {N} frames, but the detector {self.name} needs at least {self.min_frames}")
-        with tensor_float32(False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with tf32(False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return self.forward(video.to(self.device)).float().cpu()
 
 # %% ../../nbs/08c_detectors.ipynb #detectors-010

@@ -21,7 +21,7 @@ from ..files import home_path
 from ..networks import network_folder
 from ..runtime import default_device
 from .checkpoints import list_checkpoints
-from .config import Config, encode_dataset, with_frames
+from .config import Config, encode_dataset
 from .cost import dry_run
 from .loop import train
 from .tuning import LORA_FILE, PUBLISHED, WAN_CLIP, tuning_config
@@ -108,7 +108,7 @@ def resolve(
         there = Latents(options.latents, verify=False)
         decided = _settings_of_clips(there, options.latents)
         _note_overridden(config, decided, usual or Config(), options.latents)
-        config = replace(with_frames(config, decided["frames"]), **decided)
+        config = replace(config.with_frames(decided["frames"]), **decided)
     if not config.backbone:
         return config
     if config.backbone in PUBLISHED and options.dry_run:

@@ -25,7 +25,7 @@ from ..codecs import patch_torchvision
 from ..data import Latents
 from ..dit import VideoDiT
 from ..files import atomic_write, home_path, provenance, run_lock, sha256
-from ..runtime import fast_dtype, tensor_float32
+from ..runtime import fast_dtype, tf32
 from ..sde import path_record
 from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot, write_averaged
 from .config import Config, config_diff
@@ -374,7 +374,7 @@ def train(
     folder = Path(folder) if folder else None
     accelerator = open_accelerator(config, folder, tracker, shard)
     with ExitStack() as stack:
-        stack.enter_context(tensor_float32(True))
+        stack.enter_context(tf32(True))
         if folder and accelerator.is_main_process:
             stack.enter_context(run_lock(folder))
         state = start_or_resume(config, latents, accelerator, folder, resume, override, shard)

@@ -27,7 +27,7 @@ from ..data import Latents
 from ..dit import VideoDiT
 from ..files import run_lock
 from ..objective import losses
-from ..runtime import tensor_float32
+from ..runtime import tf32
 from .checkpoints import Saver, newest_checkpoint, restore_optimizer, snapshot
 from .config import DTYPES, Config
 from .loop import choose_precision, open_accelerator
@@ -342,7 +342,7 @@ def train_together(
     check_whole("log_every", log_every, 1)
     nets = [build(*pair) for pair in zip(configs, latents, strict=True)]
     with ExitStack() as stack:
-        stack.enter_context(tensor_float32(True))
+        stack.enter_context(tf32(True))
         saver = None
         if folder:
             stack.enter_context(run_lock(Path(folder)))

@@ -26,7 +26,7 @@ from ..data import Latents
 from ..files import atomic_write, home_path, hub_folder, read_json, read_tensors, save_tensors
 from ..runtime import default_device
 from ..sde import NoisePath, path_record
-from .config import Config, with_frames
+from .config import Config
 
 # %% ../../nbs/09g_tuning.ipynb #tuning-lora
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -202,7 +202,7 @@ def tuning_config(
     shape: tuple[int, ...],  # (N, C, h, w) of the latents
 ) -> Config:  # with latents in time as frames, and the noise path of the folder's scheduler unless path is not "vp"
     "What a run on a backbone resolves to. Raises ValueError for a scheduler that we do not know, or do not train on."
-    config, net = with_frames(config, shape[0]), backbone_settings(config.backbone)
+    config, net = config.with_frames(shape[0]), backbone_settings(config.backbone)
     folder = hub_folder(config.backbone, ["scheduler/*"]) / "scheduler"
     if config.path != "vp" or not (folder / "scheduler_config.json").exists():
         return config
