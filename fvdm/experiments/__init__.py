@@ -106,6 +106,7 @@ from fvdm.experiments.tables import (
     made_of,
     over_seeds,
     p_text,
+    percent_from,
     plus_minus,
     points_table,
     provenance_line,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MADE_OF', 'MARGIN', 'rows_of_point', 'dataset_name', 'points_table', 'last_step', 'plus_minus', 'p_text',
-           'over_seeds', 'made_of', 'error_bars', 'pairs', 'compare', 'with_outcomes', 'ratio_to', 'provenance_table',
-           'provenance_line']
+           'over_seeds', 'made_of', 'error_bars', 'pairs', 'compare', 'with_outcomes', 'ratio_to', 'percent_from',
+           'provenance_table', 'provenance_line']
 
 # %% ../../nbs/12f_tables.ipynb #tables-002
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,16 @@ from dataclasses import asdict
 from math import isnan, nan
 from pathlib import Path
 
-from .comparison import equivalence_p, holm, mean_interval, outcome, paired, smallest_effect
+from fvdm.experiments.comparison import (
+    ALPHA,
+    dunnett,
+    equivalence_p,
+    holm,
+    mean_interval,
+    outcome,
+    paired,
+    smallest_effect,
+)
 from .runs import code_hash
 
 # %% ../../nbs/12f_tables.ipynb #tables-005
@@ -183,7 +192,7 @@ def compare(
 ):  # -> DataFrame, a row for each variant but the baseline
     """Each variant against the baseline, seed by seed: the difference, what that says, and what could have been seen.
 
-    p_holm is corrected for the number of rows; `smallest` is the difference found four times in five."""
+    p_holm is corrected for the number of rows; `smallest` is the difference found four times in five, likewise."""
     import pandas as pd
 
     rows = []
@@ -191,17 +200,19 @@ def compare(
         row |= {"mean": mean_interval(values)[0], "baseline": mean_interval(base)[0]}
         row["alike_p"] = equivalence_p(values, base, margin * abs(row["baseline"]) or 1.0)
         found = paired(values, base)
-        rows.append(row | asdict(found) | {"smallest": smallest_effect(found.sd, found.seeds)})
+        rows.append(row | asdict(found))
     return with_outcomes(pd.DataFrame(rows)) if rows else pd.DataFrame()
 
 
 def with_outcomes(
-    rows,  # DataFrame of one family: difference, p_value, alike_p
+    rows,  # DataFrame of one family: difference, p_value, alike_p, sd, seeds
 ):  # -> DataFrame
-    "Correct the p-values of a family, and say what each row says."
+    "Correct the p-values of a family; say what each row says, and what the first step of the correction would find."
     corrected, alike = holm(rows.p_value), holm(rows.alike_p)
     said = [outcome(*row) for row in zip(rows.difference, corrected, alike, strict=True)]
-    return rows.assign(p_holm=corrected, outcome=said)
+    at = ALPHA / max(1, rows.p_value.notna().sum())
+    smallest = [smallest_effect(sd, seeds, at) for sd, seeds in zip(rows.sd, rows.seeds, strict=True)]
+    return rows.assign(p_holm=corrected, outcome=said, smallest=smallest)
 
 # %% ../../nbs/12f_tables.ipynb #tables-015
 def ratio_to(
@@ -219,6 +230,32 @@ def ratio_to(
         mean, half = mean_interval([a / b for a, b in zip(values, base, strict=True)])
         rows.append(row | {"percent": 100 * (mean - 1), "half_width": 100 * half})
     return pd.DataFrame(rows)
+
+# %% ../../nbs/12f_tables.ipynb #tables-percent
+def percent_from(
+    table,  # from `points_table`, one checkpoint of one data set
+    metric: str,  # a column of positive numbers
+    baseline=0.0,  # the variant that the others are compared with
+    variant: str = "p",  # the column that tells variants apart
+    apart: Sequence = (1.0,),  # variants that spread otherwise: paired t-tests, p-values times the number of variants
+):  # -> DataFrame by variant: "percent", "low", "high", "t", "p_value" (corrected), "seeds"
+    "Each variant against the baseline, of logarithms, with 95% intervals (Dunnett's hold together). Raises ValueError."
+    import numpy as np
+    import pandas as pd
+
+    by_seed = np.log(table.pivot(index="seed", columns=variant, values=metric))
+    others = [v for v in by_seed if v != baseline]
+    near = {v: by_seed[v].dropna().tolist() for v in by_seed if v == baseline or v not in apart}
+    rows = dunnett(near, baseline).to_dict("index") if len(near) > 1 else {}
+    for v in [v for v in others if v in apart]:
+        both = by_seed[[v, baseline]].dropna()
+        r = paired(both[v].tolist(), both[baseline].tolist())
+        ends = {"low": r.difference - r.half_width, "high": r.difference + r.half_width}
+        t = r.difference / r.sd * len(both) ** 0.5
+        rows[v] = {"difference": r.difference, **ends, "t": t, "p_value": min(1.0, len(others) * r.p_value)}
+    found = pd.DataFrame.from_dict(rows, orient="index").loc[others]
+    ends = (100 * np.expm1(found[["difference", "low", "high"]])).rename(columns={"difference": "percent"})
+    return ends.join(found[["t", "p_value"]]).assign(seeds=by_seed[others].notna().sum())
 
 # %% ../../nbs/12f_tables.ipynb #tables-018
 def provenance_table(results: list[dict]):  # -> DataFrame, a row for each run
