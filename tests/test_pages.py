@@ -209,7 +209,7 @@ def test_links_of_the_pages():
 
 
 def test_links_of_notebooks():
-    for file in sorted((ROOT / "nbs").glob("*.ipynb")):
+    for file in sorted([*(ROOT / "nbs").glob("*.ipynb"), *(ROOT / "reports").glob("*/*/notebook.ipynb")]):
         cells = [c for c in json.loads(file.read_text())["cells"] if c["cell_type"] == "markdown"]
         for link in re.findall(
             r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", FENCE.sub("", "\n".join("".join(c["source"]) for c in cells))

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ALPHA', 'POWER', 'DRAWS', 'MARKS', 'mean_interval', 'Comparison', 'paired', 'equivalence_p', 'smallest_effect',
-           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked', 'ratio_error', 'stays']
+           'seeds_needed', 'holm', 'dunnett', 'outcome', 'verdict', 'marked', 'ratio_error', 'ratio_over_seeds',
+           'stays']
 
 # %% ../../nbs/12i_comparison.ipynb #comparison-002
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, log, nan, sqrt
 
@@ -181,6 +182,18 @@ def ratio_error(
     correlation = 0.0 if isnan(correlation) else correlation
     a, b = (half / value for value, half in (first, last))
     return sqrt(a**2 + b**2 - 2 * correlation * a * b)
+
+
+def ratio_over_seeds(
+    seeds: Iterable[tuple[tuple[float, float], tuple[float, float], float]],  # as in `ratio_error`, of each seed
+) -> tuple[float, float]:  # the mean of the ratios, and half of its 95% interval
+    "How often a distance is what it was: over seeds, and over clips, which do not average out where noise is shared."
+    ratios, by_clips = [], []
+    for first, last, correlation in seeds:
+        ratios.append(last[0] / first[0])
+        by_clips.append(ratios[-1] * ratio_error(first, last, correlation))
+    mean, by_seeds = mean_interval(ratios)
+    return mean, float(np.hypot(by_seeds if len(ratios) > 1 else 0.0, np.mean(by_clips)))
 
 
 def stays(

@@ -479,6 +479,7 @@ def place_notebook(
     for cell in notebook.cells:
         if cell.cell_type == "markdown":  # its addresses were written in nbs/
             cell.source = cell.source.replace("](../reports/", "](../../")
+            cell.source = re.sub(r"\]\((?=\w+\.ipynb)", "](../../../nbs/", cell.source)
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if not is_bar(o)]
             printed += "".join(o.text for o in cell.outputs if o.output_type == "stream")
