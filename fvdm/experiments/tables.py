@@ -237,9 +237,11 @@ def percent_from(
     metric: str,  # a column of positive numbers
     baseline=0.0,  # the variant that the others are compared with
     variant: str = "p",  # the column that tells variants apart
-    apart: Sequence = (1.0,),  # variants that spread otherwise: paired t-tests, p-values times the number of variants
-):  # -> DataFrame by variant: "percent", "low", "high", "t", "p_value" (corrected), "seeds"
-    "Each variant against the baseline, of logarithms, with 95% intervals (Dunnett's hold together). Raises ValueError."
+    apart: Sequence = (1.0,),  # variants that spread otherwise: a paired t-test each
+):  # -> DataFrame by variant: "percent", "low", "high", "t", "p_value", "seeds"
+    """Each variant against the baseline, of logarithms, with 95% intervals.
+
+    Dunnett's intervals and p-values hold together, those of variants apart alone. Raises ValueError as `dunnett`."""
     import numpy as np
     import pandas as pd
 
@@ -252,7 +254,7 @@ def percent_from(
         r = paired(both[v].tolist(), both[baseline].tolist())
         ends = {"low": r.difference - r.half_width, "high": r.difference + r.half_width}
         t = r.difference / r.sd * len(both) ** 0.5
-        rows[v] = {"difference": r.difference, **ends, "t": t, "p_value": min(1.0, len(others) * r.p_value)}
+        rows[v] = {"difference": r.difference, **ends, "t": t, "p_value": r.p_value}
     found = pd.DataFrame.from_dict(rows, orient="index").loc[others]
     ends = (100 * np.expm1(found[["difference", "low", "high"]])).rename(columns={"difference": "percent"})
     return ends.join(found[["t", "p_value"]]).assign(seeds=by_seed[others].notna().sum())
