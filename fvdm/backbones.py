@@ -342,14 +342,17 @@ class Vectorized(nn.Module):
         super().__init__()
         self.model, self.backbone, self.more = model, backbone, more
 
-    def check_fits(self, x: Tensor, y: Tensor | None) -> None:
-        "Raises ValueError for channels, a text or a length that the model was not made for."
+    def check_fits(self, x: Tensor, y: Tensor | None, mask: Tensor | None = None) -> None:
+        "Raises ValueError for channels, a text, its mask or a length that the model was not made for."
         config = self.model.config
         if x.shape[2] != config.in_channels:
             raise ValueError(f"x has {x.shape[2]} channels, but this network takes {config.in_channels}")
         width = self.backbone.text(config)[1]
         if y is not None and (y.ndim != 3 or y.shape[-1] != width):
             raise ValueError(f"y has shape {tuple(y.shape)}, but must be (B, L, {width}), an embedded text")
+        for name, value in (("y", y), ("mask", mask)):
+            if value is not None and len(value) not in (1, len(x)):
+                raise ValueError(f"{name} has {len(value)} texts, but must have 1 or one for each of {len(x)} videos")
         most, patch = getattr(config, "rope_max_seq_len", None), self.backbone.patch(config)
         tokens = [size // unit for size, unit in zip((x.shape[1], *x.shape[-2:]), patch, strict=True)]
         if most and max(tokens) > most:
@@ -361,20 +364,20 @@ class Vectorized(nn.Module):
         self,
         x: Tensor,  # (B, N, C, H, W) latents
         t: Tensor,  # (B,) or (B, N), in the model's own units
-        y: Tensor | None = None,  # (B, L, D) embedded text; None: zeros
-        mask: Tensor | None = None,  # (B, L) true where the text has a word, for a model that takes it
+        y: Tensor | None = None,  # (B or 1, L, D) embedded text; None: zeros
+        mask: Tensor | None = None,  # (B or 1, L) true where the text has a word, for a model that takes it
     ) -> Tensor:  # (B, N, C', H, W) in x's precision; the model computes in its own
         "What the model predicts. Raises ValueError for shapes that it cannot take."
         backbone, config, dtype, more = self.backbone, self.model.config, self.model.dtype, self.more
         patch = backbone.patch(config)
         check_videos(x, t, patch)
-        self.check_fits(x, y)
+        self.check_fits(x, y, mask)
         t = t.reshape(len(x), -1).expand(x.shape[:2]).unflatten(1, (-1, patch[0])).amax(2)
-        y = x.new_zeros(len(x), *backbone.text(config)) if y is None else y
+        y = x.new_zeros(len(x), *backbone.text(config)) if y is None else y.expand(len(x), -1, -1)
         if mask is not None and backbone.mask is None:
             raise ValueError(f"mask is given, but a {type(self.model).__name__} takes no mask of its text")
         if mask is not None:
-            more = more | {backbone.mask: mask.bool()}
+            more = more | {backbone.mask: mask.bool().expand(len(x), -1)}
         return backbone.call(self.model, x.to(dtype), t, y.to(dtype), **more).to(x.dtype)
 
 

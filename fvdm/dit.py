@@ -60,7 +60,8 @@ class TimestepEmbedder(nn.Module):
 # %% ../nbs/02_dit.ipynb #02_dit-008
 def needs_float32(q: Tensor) -> bool:
     "Whether attention over half-precision queries is computed in float32: where a gradient is wanted, and on a CPU."
-    return q.dtype != torch.float32 and (q.device.type == "cpu" or torch.is_grad_enabled())
+    half = q.dtype in (torch.float16, torch.bfloat16)
+    return half and (q.device.type == "cpu" or torch.is_grad_enabled())
 
 
 def attend(

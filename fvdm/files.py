@@ -23,37 +23,52 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 import fvdm
 from .arguments import printable
 
 # %% ../nbs/05a_files.ipynb #files-005
-def atomic_write(
+@contextmanager
+def _part_of(
     file: Path,  # where; missing folders are made
-    data: bytes | str,  # what; text is written as UTF-8
-) -> None:
-    "Write a file whole or not at all. Raises OSError; what was there before stays."
+) -> Iterator[Path]:  # a new, empty file beside it, to be written while the block runs
+    "Afterwards the part reaches the disk and takes the file's place, or is removed if the block fails."
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.parent / f".{uuid.uuid4().hex}.part"
     try:
-        with open(part, "xb") as f:
-            f.write(data.encode() if isinstance(data, str) else data)
-            f.flush()
+        part.touch(exist_ok=False)
+        yield part
+        with open(part, "r+b") as f:
             os.fsync(f.fileno())
         os.replace(part, file)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
+
+def atomic_write(
+    file: Path,  # where; missing folders are made
+    data: bytes | str,  # what; text is written as UTF-8
+) -> None:
+    "Write a file whole or not at all. Raises OSError; what was there before stays."
+    with _part_of(file) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
 # %% ../nbs/05a_files.ipynb #files-007
 def save_tensors(
     tensors: dict[str, Tensor],  # on any device
     file: Path,  # a .safetensors file
 ) -> None:
-    "Write tensors as safetensors, whole or not at all. Raises OSError."
-    atomic_write(file, save({name: value.contiguous() for name, value in tensors.items()}))
+    "Write tensors as safetensors, whole or not at all, from where they are. Raises OSError."
+    with _part_of(file) as part:
+        mode = part.stat().st_mode
+        try:
+            save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        part.chmod(mode)  # safetensors writes files that only their owner may read
 
 # %% ../nbs/05a_files.ipynb #files-name
 def short_name(name: str, most: int = 60) -> str:
@@ -223,6 +238,6 @@ def hub_folder(
     try:
         return Path(snapshot_download(str(name), allow_patterns=patterns))
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        reason = f"{type(error).__name__}: {plain_line(error)}"
         message = f"name is {str(name)!r}, which is no folder here, and the hub does not give it ({reason})"
         raise ValueError(message) from error

@@ -59,7 +59,7 @@ def bound(
     guess, _ = path.posterior(x, x0_hat, tau)
     low, high = path.log_variances(x, tau)
     log_var = low + (v + 1) / 2 * (high - low)
-    last = append_dims(tau == 1, x.ndim)
+    last = append_dims(tau == 1, x.ndim).to(x.device)
     return torch.where(last, rounded_gaussian_nll(x0, guess, log_var), gaussian_kl(mean, low, guess, log_var))
 
 # %% ../nbs/03_objective.ipynb #03_objecti-mean
@@ -69,7 +69,7 @@ def noised_mean(
     weight: Tensor | float = 1.0,  # (B or 1, N or 1), of each frame
 ) -> Tensor:  # (B,)
     "The mean over the coordinates of a clip's noised frames; 0 where no frame is noised."
-    noised = append_dims(tau > 0, 2).expand(a.shape[:2])
+    noised = append_dims(tau > 0, 2).expand(a.shape[:2]).to(a.device)
     return (a.mean((2, 3, 4)) * noised * weight).sum(1) / noised.sum(1).clamp(min=1)
 
 # %% ../nbs/03_objective.ipynb #03_objecti-check
@@ -106,7 +106,7 @@ def check_losses(x0: Tensor, tau: Tensor, weighting: str, path: NoisePath, noise
 def losses(
     net,  # net(x, t) or, with labels, net(x, t, y) -> (B, N, C or 2C, H, W)
     x0: Tensor,  # (B, N, C, H, W) clean video, about unit variance
-    tau: Tensor,  # (B, N) or (B,) long, 0..T; of a `Flow` a float too
+    tau: Tensor,  # (B, N) or (B,) long, 0..T, on x0's device or the CPU; of a `Flow` a float too
     noise: Tensor | None = None,  # (B, N, C, H, W) standard normal; None: drawn
     y: Tensor | None = None,  # (B,) labels
     path: NoisePath | None = None,  # None: the network's own, else the paper's

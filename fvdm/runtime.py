@@ -32,7 +32,7 @@ def stream_generator(
     stream: str = "batch",  # a name in STREAMS
     offset: int = 0,  # a device, or a part of a long video
 ) -> torch.Generator:  # on the CPU
-    "A random generator of its own for (seed, index, stream, offset). Raises ValueError for an unknown stream."
+    "A random generator for (seed, index, the stream's number + offset). Raises ValueError for an unknown stream."
     if stream not in STREAMS:
         raise ValueError(f"stream is {stream!r}, but may be one of: {', '.join(STREAMS)}")
     state = np.random.SeedSequence([seed, index, STREAMS[stream] + offset]).generate_state(1, np.uint64)

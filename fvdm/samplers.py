@@ -178,9 +178,11 @@ TIMESTEP_SPACINGS: dict[str, Callable[[NoisePath, int], Tensor]] = {
 # %% ../nbs/04_samplers.ipynb #guidance-0
 def without_label(net, y: Tensor | None, cfg: float | Tensor) -> Tensor:
     "The label that stands for none, for each clip, (B,). Raises ValueError when there are no labels to leave out."
-    if y is None or getattr(net, "num_classes", 0) is None:
-        raise ValueError(f"cfg is {shown(cfg)}, but guidance needs labels: a class-conditional network and y")
-    return torch.full_like(y, net.num_classes)
+    classes = getattr(net, "num_classes", None)
+    if classes is None or y is None or y.ndim != 1:
+        allowed = "a network with num_classes, and y a label for each clip, (B,)"
+        raise ValueError(f"cfg is {shown(cfg)}, but guidance needs labels: {allowed}")
+    return torch.full_like(y, classes)
 
 
 def without_history(
@@ -261,7 +263,7 @@ def sample(
     y: Tensor | None = None,  # (B,) labels
     cfg: float | Tensor = 1.0,  # classifier-free guidance, a number or (N,); 1 is none
     history: float | Tensor = 1.0,  # history guidance, a number or (N,); 1 is none
-    history_noise: int | None = None,  # of fractional history guidance, 1..T; None: T, the history is hidden
+    history_noise: int | None = None,  # to which history guidance noises the given frames, 1..T; None: T, hidden
     generator: torch.Generator | None = None,  # source of the steps' noise, on x's device
     path: NoisePath | None = None,  # None: the network's own, else the paper's
     up: str | None = None,  # rises of the plan: "noise" adds noise, "ode" follows the ODE backwards; None: an error
@@ -291,9 +293,12 @@ def sample(
         moves = tau != tau_next
         if not moves.any():
             continue
-        said, v = predict(net, x, tau, y, cfg, history, history_noise, path, generator)
+        at = tau
+        if path.prediction == "x0":  # in a clean frame that rises, the noise it implies is 0 / 0: taken to be at 1
+            at = tau.masked_fill(moves & (tau == 0), 1)
+        said, v = predict(net, x, at, y, cfg, history, history_noise, path, generator)
+        x0, eps = path.x0_and_eps(x, at[None], said)
         tau, tau_next = tau[None], tau_next[None]
-        x0, eps = path.x0_and_eps(x, tau, said)
         step = Step(x, eps, x0, v, tau, tau_next, path, generator, prev)
         if callback:
             callback(row, step)
@@ -309,12 +314,13 @@ def begin(
     plan: Tensor,  # (S + 1, N) long
     shape: tuple[int, ...],  # (B, N, C, H, W)
     context: Tensor | None = None,  # (B, N, C, H, W) clean video; only frames that start below T are looked at
-    generator: torch.Generator | None = None,  # source of the noise; its device is the result's
+    generator: torch.Generator | None = None,  # source of the noise; its device is the result's, else the context's is
     path: NoisePath | None = None,  # None: the paper's
 ) -> Tensor:  # (B, N, C, H, W), what `sample` takes
     "The video at the first row of a plan. Raises ValueError for a context that does not fit, or is missing."
     path = path or Schedule()
-    noise = torch.randn(shape, generator=generator, device=generator.device if generator else None)
+    source = context if generator is None else generator
+    noise = torch.randn(shape, generator=generator, device=getattr(source, "device", None))
     below = plan[0] < path.T
     if context is None:
         if below.any():
@@ -400,7 +406,7 @@ class Windows:
 def shuffled_noise(
     shape: tuple[int, ...],  # (B, L, C, H, W)
     frames: int,  # the window whose noise is repeated
-    generator: torch.Generator | None = None,  # source of noise and order
+    generator: torch.Generator | None = None,  # source of noise and order; its device is the result's
 ) -> Tensor:  # (B, L, C, H, W)
     "Noise for a long video: one window's, then the same frames of noise repeated, each time in another order."
     device = generator.device if generator else None

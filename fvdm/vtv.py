@@ -11,7 +11,7 @@ __all__ = ['shared', 'stratified', 'independent', 'WHICH', 'non_decreasing', 'TA
 # %% ../nbs/00_vtv.ipynb #00_vtv-002
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -369,22 +369,22 @@ def staircase(
     return Scheme("staircase" if high == 0 else text, arrange, high + 1)
 
 # %% ../nbs/00_vtv.ipynb #scheme-022
-TASK_PLANS: dict[str, Callable[[int], Tensor]] = {  # a task -> its plan for so many frames, in steps of (about) one
-    "standard": lambda N: uniform(1000, N),
-    "image-to-video": lambda N: hold(uniform(1000, N), 0),
-    "interpolation": lambda N: hold(uniform(1000, N), {0, N - 1}),
-    "extension": lambda N: hold(uniform(1000, N), range(N // 2)),
-    "infilling": lambda N: hold(uniform(1000, N), range(0, N, 2)),
-    "next-frame": lambda N: hold(uniform(1000, N), range(N - 1)),
-    "diagonal": lambda N: rolling(1000 // N * N, N)[1],
-    "diagonal-after-context": lambda N: rolling(1000 // (N - N // 2) * (N - N // 2), N, N // 2)[1],
+TASK_PLANS: dict[str, Callable[..., Tensor]] = {  # a task -> its plan for so many frames, in steps of (about) one
+    "standard": lambda N, T=1000: uniform(T, N, T),
+    "image-to-video": lambda N, T=1000: hold(uniform(T, N, T), 0),
+    "interpolation": lambda N, T=1000: hold(uniform(T, N, T), {0, N - 1}),
+    "extension": lambda N, T=1000: hold(uniform(T, N, T), range(N // 2)),
+    "infilling": lambda N, T=1000: hold(uniform(T, N, T), range(0, N, 2)),
+    "next-frame": lambda N, T=1000: hold(uniform(T, N, T), range(N - 1)),
+    "diagonal": lambda N, T=1000: rolling(T // N * N, N, T=T)[1],
+    "diagonal-after-context": lambda N, T=1000: rolling(T // (N - N // 2) * (N - N // 2), N, N // 2, T=T)[1],
 }
 
 # %% ../nbs/00_vtv.ipynb #scheme-024
 @cache
-def _task_rows(name: str, frames: int) -> Tensor:
+def _task_rows(name: str, frames: int, T: int) -> Tensor:
     "Rows of a task's plan at which the network is asked, the last first."
-    return _asked(TASK_PLANS[name](frames))
+    return _asked(TASK_PLANS[name](frames, T))
 
 
 def _asked(plan: Tensor) -> Tensor:
@@ -404,9 +404,8 @@ def rows(
     def arrange(tau, generator, T):
         chosen, out = _count(tau, generator, 0, len(plans) - 1), tau
         for number, plan in enumerate(plans):
-            asked = (
-                _task_rows(plan, tau.shape[1]) if isinstance(plan, str) else _asked(check_plan(plan, tau.shape[1], T))
-            )
+            N, named = tau.shape[1], isinstance(plan, str)
+            asked = _task_rows(plan, N, T) if named else _asked(check_plan(plan, N, T))
             row = asked.to(tau.device)[(tau[:, 0] - 1) * len(asked) // T]
             out = torch.where(chosen == number, row, out)
         return out
@@ -438,7 +437,7 @@ def mixture(
             out = torch.where(coin < sum(w for _, w in parts[i:]), scheme.arrange(tau, generator, T), out)
         return out
 
-    return Scheme(", ".join(f"{_weight(w)} {s}" for s, w in parts), arrange, parts=parts)
+    return Scheme(", ".join(f"{_weight(w)} {s}" for s, w in parts), arrange, max(s.fewest for s, _ in parts), parts)
 
 # %% ../nbs/00_vtv.ipynb #scheme-030
 def _given_words(name: str, words: list[str], frames: int | None) -> dict:
@@ -475,7 +474,7 @@ def _coin(words: list[str]) -> Scheme:
 # %% ../nbs/00_vtv.ipynb #scheme-032
 SCHEMES: dict[str, str] = {  # the names that a text may hold, and where they come from
     "shared": "one timestep for all frames (Latte, Ma et al. 2024)",
-    "stratified": "one for all frames, spread evenly over a batch (Kingma et al. 2021)",
+    "stratified": "one for all frames, spread evenly over a batch (after Kingma et al. 2021)",
     "ptss": "ptss(p): a coin between shared and independent (FVDM, Liu et al. 2024)",
     "independent": "one for each frame (Diffusion Forcing, Chen et al. 2024; Pusa, Liu et al. 2025)",
     "held": "held(1..15, prefix): frames given clean (MCVD, Voleti et al. 2022; DFoT, Song et al. 2025)",
@@ -523,7 +522,8 @@ def training_scheme(
     if len(terms) > 1 and None in [w for _, w in terms]:
         raise ValueError(f"timesteps is {text!r}, but each of its {len(terms)} schemes needs a weight")
     single = len(terms) == 1 and not terms[0][0].parts and terms[0][1] is None
-    scheme = terms[0][0] if single else mixture({s: float(w or 1) for s, w in terms}, per)
+    # copies, so that a name that stands twice counts twice
+    scheme = terms[0][0] if single else mixture({replace(s): float(w or 1) for s, w in terms}, per)
     if frames is not None:
         scheme.check(frames)
     return scheme
