@@ -370,8 +370,11 @@ class Index:
 
     def opener(self, max_bad: float = 1.0) -> Callable:
         "What opens the data set; by default what cannot be read is told, however much it is."
-        rules = {"short": self.short, "max_bad": max_bad, "index": self.index, "split": self.split}
-        rules = {} if self.name in worlds.WORLDS else rules
+        rules = {"short": self.short, "index": self.index, "split": self.split}
+        if self.name in worlds.WORLDS:  # which refuses what is given
+            rules = {name: value for name, value in rules.items() if value != getattr(Index, name)}
+        else:
+            rules["max_bad"] = max_bad
         shape = (self.frames, self.interval, self.size, self.seed)
         return partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
 
@@ -405,7 +408,7 @@ class Encode(Index):
         if self.launch.launcher != "none" and (code := self._encode_as_jobs(open_data)) is not None:
             return code
         codec = load_codec(self.codec, self.device or default_device(), self.posterior)
-        latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers)
+        latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers, self.max_bad)
         print(f"{self.out}: {latents.count_in_words}")
         return 0
 
