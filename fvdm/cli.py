@@ -974,12 +974,15 @@ class Generate(Verb):
     def run(self) -> int:
         if self.shards is None and self.launch.launcher != "none":
             raise ValueError(f"launcher is {self.launch.launcher!r}, but --shards is missing: how many parts")
+        unused, why = ("batch", "files"), "--shards is missing"
+        if self.shards is not None:
+            unused, why = ("frames", "overlap", "chunk"), "the clips of --shards are as long as the network's"
+        if given := [name for name in unused if getattr(self, name) != getattr(Generate, name)]:
+            raise ValueError(f"{given[0]} is {getattr(self, given[0])!r}, but {why}")
         return super().run() if self.shards is None else self._draw_parts()
 
     def _draw_parts(self) -> int:
         "A job for each part, or one part after another here; what is drawn is not drawn again."
-        if self.frames is not None:
-            raise ValueError(f"frames is {self.frames}, but the clips of --shards are as long as the network's")
         if self.files not in SUFFIXES:
             raise ValueError(f"files is {self.files!r}, but may be one of: {', '.join(filter(None, SUFFIXES))}")
         if self.fps is not None:
