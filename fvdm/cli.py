@@ -370,8 +370,11 @@ class Index:
 
     def opener(self, max_bad: float = 1.0) -> Callable:
         "What opens the data set; by default what cannot be read is told, however much it is."
-        rules = {"short": self.short, "max_bad": max_bad, "index": self.index, "split": self.split}
-        rules = {} if self.name in worlds.WORLDS else rules
+        rules = {"short": self.short, "index": self.index, "split": self.split}
+        if self.name in worlds.WORLDS:  # which refuses what is given
+            rules = {name: value for name, value in rules.items() if value != getattr(Index, name)}
+        else:
+            rules["max_bad"] = max_bad
         shape = (self.frames, self.interval, self.size, self.seed)
         return partial(data.open_dataset, self.name, self.root, *shape, not self.held_out, **rules)
 
@@ -405,7 +408,7 @@ class Encode(Index):
         if self.launch.launcher != "none" and (code := self._encode_as_jobs(open_data)) is not None:
             return code
         codec = load_codec(self.codec, self.device or default_device(), self.posterior)
-        latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers)
+        latents = data.encode(videos, codec, self.clips, self.out, self.shard, self.workers, self.max_bad)
         print(f"{self.out}: {latents.count_in_words}")
         return 0
 
@@ -971,12 +974,15 @@ class Generate(Verb):
     def run(self) -> int:
         if self.shards is None and self.launch.launcher != "none":
             raise ValueError(f"launcher is {self.launch.launcher!r}, but --shards is missing: how many parts")
+        unused, why = ("batch", "files"), "--shards is missing"
+        if self.shards is not None:
+            unused, why = ("frames", "overlap", "chunk"), "the clips of --shards are as long as the network's"
+        if given := [name for name in unused if getattr(self, name) != getattr(Generate, name)]:
+            raise ValueError(f"{given[0]} is {getattr(self, given[0])!r}, but {why}")
         return super().run() if self.shards is None else self._draw_parts()
 
     def _draw_parts(self) -> int:
         "A job for each part, or one part after another here; what is drawn is not drawn again."
-        if self.frames is not None:
-            raise ValueError(f"frames is {self.frames}, but the clips of --shards are as long as the network's")
         if self.files not in SUFFIXES:
             raise ValueError(f"files is {self.files!r}, but may be one of: {', '.join(filter(None, SUFFIXES))}")
         if self.fps is not None:

@@ -657,6 +657,9 @@ def open_dataset(
     if frames < 1 or interval < 1:
         raise ValueError(f"frames and interval are {frames} and {interval}, but must be at least 1")
     if name in WORLDS:
+        if given := ({} if root is None else {"root": root}) | rules:
+            said = ", ".join(f"{key} is {shown(value)}" for key, value in given.items())
+            raise ValueError(f"{said}, but {name} is a world, which reads no folder; layouts are {', '.join(LAYOUTS)}")
         return WorldDataset(name, frames, interval, size, seed, train)
     if name not in LAYOUTS:
         allowed = f"a data set ({', '.join(LAYOUTS)}) or a world ({', '.join(WORLDS)})"

@@ -108,6 +108,10 @@ def _from_path(path: str | Path, size: int | tuple[int, int], name: str, most: i
 def _from_any(source, size: int | tuple[int, int], name: str, most: int | None) -> Tensor:
     "Frames (N, 3, H, W) uint8 of one source, which is no list; a film's of that size. Raises ValueError."
     if isinstance(source, Video):
+        if len(source.frames) > 1:
+            raise ValueError(
+                f"{name} holds {len(source.frames)} videos, but must hold one: for instance its .frames[0]"
+            )
         return _from_tensor(source.frames[0], name)
     if isinstance(source, (str, Path)):
         return _from_path(source, size, name, most)

@@ -6,7 +6,8 @@
 __all__ = ['NOTICE', 'minutes', 'Launcher', 'check_batch', 'ask_slurm', 'check_launcher', 'Task', 'RunTask', 'run_tasks',
            'seconds_a_step', 'check_time', 'PartTask', 'encode_tasks', 'sample_tasks', 'feature_tasks', 'deferred',
            'Group', 'read_record', 'work_through', 'mark_shared', 'check_shared', 'Attempt', 'process_id', 'live_jobs',
-           'log_file', 'look', 'open_executor', 'submit', 'table', 'View', 'watch', 'failures', 'work_of', 'wall_hours']
+           'log_file', 'look', 'visible_gpus', 'gpus_of_slot', 'open_executor', 'submit', 'table', 'View', 'watch',
+           'failures', 'work_of', 'wall_hours']
 
 # %% ../../nbs/12h_cluster.ipynb #cluster-002
 import csv
@@ -69,7 +70,8 @@ class Launcher:
 
     launcher: Literal["none", "local", "slurm"] = "none"  # this process; jobs on this machine; jobs of Slurm
     partition: str | None = None  # of Slurm (None: its default)
-    gpus: int = 0  # of a job, on each node: a process each, which train together
+    # of a job, on each node: a process each, which train together (0: one process; a local one sees all GPUs)
+    gpus: int = 0
     nodes: int = 1  # of a job
     cpus: int | None = None  # of each process (None: Slurm's default)
     time: str = "04:00"  # limit of a job of Slurm, hours:minutes; a run that needs more is requeued and goes on
@@ -606,20 +608,38 @@ def look(
     return rows
 
 # %% ../../nbs/12h_cluster.ipynb #cluster-executor
+def visible_gpus() -> list[str]:
+    "The GPUs of this process as CUDA_VISIBLE_DEVICES names them; all, by number, where it is not set."
+    said = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        [gpu for gpu in said.split(",") if gpu] if said is not None else [*map(str, range(torch.cuda.device_count()))]
+    )
+
+
+def gpus_of_slot(gpus: int, slot: int) -> list[str]:
+    "The GPUs of a job beside others on this machine, in turn; gpus 0: all that are visible. Raises ValueError."
+    visible = visible_gpus()
+    if visible and gpus > len(visible):
+        raise ValueError(f"gpus is {gpus}, but here are {len(visible)} (CUDA_VISIBLE_DEVICES: {','.join(visible)})")
+    wanted = range(slot * gpus, (slot + 1) * gpus) if visible else ()
+    return [visible[number % len(visible)] for number in wanted] if gpus else visible
+
+
 def open_executor(
     launcher: Launcher,
     jobs: Path,  # where submitit keeps logs and what it hands over
     slot: int = 0,  # of launcher "local": which GPUs
 ):  # submitit's
-    "submitit's executor with what a job asks for."
+    "submitit's executor with what a job asks for. Raises ValueError for more GPUs than there are."
     import submitit
 
     local, g = launcher.launcher == "local", launcher.gpus
     executor = submitit.AutoExecutor(jobs, cluster=launcher.launcher, slurm_max_num_timeout=10_000)
     asked = {"name": "fvdm", "nodes": launcher.nodes, "tasks_per_node": max(1, g), "cpus_per_task": launcher.cpus}
     if local:
-        executor.update_parameters(**asked, timeout_min=60 * 24 * 365, gpus_per_node=g)
-        executor._executor.parameters["visible_gpus"] = tuple(range(slot * g, slot * g + g))
+        executor.update_parameters(**asked, timeout_min=60 * 24 * 365)
+        mine = gpus_of_slot(g, slot)  # submitit asks for numbers, but writes any names
+        executor._executor.parameters |= {"gpus_per_node": len(mine), "visible_gpus": mine}
         return executor
     executor.update_parameters(
         **asked,
@@ -647,7 +667,7 @@ def _ignored(*numbers: int) -> Iterator[None]:
 
 def _submit_local(tasks: list[Task], launcher: Launcher, jobs: Path) -> list[list[str]]:
     "As many processes as may run at a time; each works through all tasks, and begins with another one."
-    slots = launcher.jobs or max(1, torch.cuda.device_count() // max(1, launcher.gpus))
+    slots = launcher.jobs or max(1, len(visible_gpus()) // launcher.gpus if launcher.gpus else 1)
     started = []
     for slot in range(min(slots, len(tasks))):
         attempt = Attempt(tasks[slot:] + tasks[:slot], jobs, float("inf"))

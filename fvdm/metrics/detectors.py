@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from tqdm.auto import tqdm
 
-from ..files import sha256
+from ..files import plain_line, sha256
 from .distances import Statistics
 from .i3d import I3D, I3D_FILES, check_weights
 from ..networks import WEIGHTS
@@ -206,7 +206,7 @@ def i3d_detector(
         with open(file, "rb") as f:
             net.load_state_dict(torch.load(f, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise ValueError(f"{file.name} is not a state dict of I3D: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{file.name} is not a state dict of I3D: {plain_line(error)}") from error
     net = net.to(device)
 
     def forward(video):

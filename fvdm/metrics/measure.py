@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from ..arguments import checked, printable
 from ..data import VideoIndex, frame_files
-from ..files import atomic_write, check_writable, provenance, sha256
+from ..files import atomic_write, check_writable, plain_line, provenance, sha256
 from .detectors import Detector, batches, distance_name, load_detector
 from fvdm.metrics.distances import (
     Statistics,
@@ -135,7 +135,7 @@ def load_statistics(
         kept = json.loads(data[8:end])["__metadata__"]
         measured, metadata = Protocol.from_json(kept["protocol"]), _plain_keys(json.loads(kept["facts"]))
     except Exception as error:
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        reason = f"{type(error).__name__}: {plain_line(error)}"
         raise ValueError(f"{file.name} cannot be read as statistics ({reason})") from error
     if protocol and (diff := protocol_diff(measured, protocol, REAL_FIELDS)):
         raise ValueError(f"{file.name} holds statistics of another protocol: {'; '.join(diff)}")

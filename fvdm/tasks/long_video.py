@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..runtime import stream_generator
 from ..samplers import shuffled_noise
-from .methods import Draw, draw_latents, run_plan
+from .methods import Draw, draw_latents, hold_context
 from .settings import largest
 from ..vtv import rolling
 
@@ -73,8 +73,9 @@ def turns(
         part = 1
     window = draw.fresh(N - overlap, part)
     x = torch.cat([context[:, context.shape[1] - overlap :], window.noise], 1) if overlap else window.noise
-    x, nfe = run_plan(window, start, x)
-    mask = torch.arange(N) < overlap
+    mask, nfe = torch.arange(N) < overlap, 0
+    if len(start) > 1:  # a staircase, which only the method vector has
+        x, nfe = hold_context(replace(window, noise=x, context=x, mask=mask, plan=start))
     for turn_number in itertools.count(part + 1):
         entering = draw.fresh(chunk, turn_number)
         x, more = draw_latents(replace(entering, noise=x, context=x, mask=mask, plan=turn))
@@ -107,6 +108,8 @@ def lengthen(
 ) -> tuple[Tensor, int]:  # (n, frames, C, h, w); network evaluations for each video
     "A video of so many frames that begins with the context. Raises ValueError."
     if draw.settings.method == "windows":
+        if chunk is not None:
+            raise ValueError(f"chunk is {chunk}, but method 'windows' makes all frames at once: leave it out")
         return windowed(draw, context, frames, overlap)
     k, parts, nfe = context.shape[1], [context], 0
     rolled = roll(draw, context if k else None, overlap, chunk)

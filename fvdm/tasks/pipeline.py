@@ -9,6 +9,7 @@ __all__ = ['LARGEST', 'RARE', 'OPENING', 'USUAL_RATES', 'trained_codec', 'class_
            'newest_spans', 'ClipPipeline', 'check_lengths', 'Pipeline', 'write_clips']
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-002
+import copy
 import json
 import operator
 import shutil
@@ -30,11 +31,11 @@ from ..codecs import FILES, Codec, Identity, load_codec
 from ..data import as_frames
 from ..data.index import is_animation, is_picture, main_stream, open_video, read_packets
 from ..dit import VideoDiT
-from ..files import atomic_write, home_path, read_json
+from ..files import atomic_write, home_path, plain_line, read_json
 from ..media import Video, save_video
 from ..networks import load_network, model_card, network_folder, save_network
 from ..runtime import default_device, fast_dtype
-from ..sde import NoisePath, path_of
+from ..sde import NoisePath, path_of, path_record
 from .familiar import warn_of_unfamiliar
 from .folders import Prompted, TextEncoder, diffusers_folder, folder_says, open_folder
 from .long_video import lengthen, roll
@@ -88,8 +89,8 @@ def usable_device(
     try:
         (torch.ones(1, device=name) + 1).item()
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device is {str(name)!r}, but nothing can be computed there ({reason})") from None
+        said = f"device is {str(name)!r}, but nothing can be computed there ({plain_line(error)})"
+        raise ValueError(said) from None
     return torch.device(name)
 
 # %% ../../nbs/10d_pipeline.ipynb #pipeline-010
@@ -174,7 +175,9 @@ class Model:
 
     def __init__(
         self,
-        net: VideoDiT | Prompted,  # predicts noise (or another thing, see its `path`) in latents; ours are in float32
+        # predicts noise (or another thing, see its `path`) in latents; ours is moved to the device, in float32, and set
+        # to evaluation, in place
+        net: VideoDiT | Prompted,
         codec: Codec | Identity,  # pixels and latents
         card: dict | None = None,  # where the network comes from; "classes": names of its labels
         device: torch.device | str | None = None,  # None: a GPU if there is one
@@ -186,7 +189,7 @@ class Model:
             raise ValueError(f"codec has {codec.channels} channels, but the network takes {net.in_channels}")
         self.device, self.net, self.text, self.dtype = usable_device(device), net, text, torch.float32
         if not isinstance(net, Prompted):
-            self.net = net.to(self.device, torch.float32).eval().requires_grad_(False)
+            self.net = net.to(self.device, torch.float32).eval()
             self.dtype = fast_dtype(self.device)
         self.codec, self.card, self.path = codec, card or {}, path_of(net, path)
         self.shape = clip_shape(net)
@@ -242,15 +245,19 @@ class Model:
         folder: str | Path,
         name: str | None = None,  # on its card; None: the folder's
     ) -> Path:
-        "Write config.json, model.safetensors, a card, and the codec under vae/ unless it is a shipped one."
+        """Write config.json, model.safetensors, a card, and the codec under vae/ unless it is a shipped one.
+
+        Raises ValueError for a network of diffusers, and for a noise path without a name; OSError."""
         if isinstance(self.net, Prompted):
             raise ValueError("net is a network of diffusers, which its own folder keeps: net.net.model.save_pretrained")
-        folder = home_path(folder)
+        folder, net = home_path(folder), copy.copy(self.net)
+        if path_record(self.path) != path_record(path_of(net)):
+            net.path = self.path
         if isinstance(self.codec, Codec) and not self.codec.name.startswith("tiny@"):
             card = [name for name in ("card.json",) if (self.codec.folder / name).exists()]
             for name in (*FILES, *card):
                 atomic_write(folder / "vae" / name, (self.codec.folder / name).read_bytes())
-        save_network(self.net, folder, self.card | {"codec": self.codec.name})
+        save_network(net, folder, self.card | {"codec": self.codec.name})
         card = model_card(read_json(folder / "config.json"), name or folder.name)
         atomic_write(folder / "README.md", card)
         return folder
@@ -512,12 +519,14 @@ class ClipPipeline(Model):
         rate = source_rate(images) if fps is None else fps
         return make_video(self.codec, *draw_latents(draw), given, at, o.blend, rate)
 
-    def animate(self, image, **settings) -> Video:
+    def animate(self, image, fps: float | None = None, **settings) -> Video:
         "Image-to-video: a clip that starts with the image."
         given = as_frames(image, self.size, "image", 1)
-        return self.complete(given, [0], source_rate(image), **settings)
+        return self.complete(given, [0], source_rate(image) if fps is None else fps, **settings)
 
-    def interpolate(self, images, frame_indices: Sequence[int] | None = None, **settings) -> Video:
+    def interpolate(
+        self, images, frame_indices: Sequence[int] | None = None, fps: float | None = None, **settings
+    ) -> Video:
         "Between images: at `frame_indices`, by default evenly from the first frame to the last."
         given = as_frames(images, self.size, "images")
         if len(given) < 2:
@@ -526,9 +535,9 @@ class ClipPipeline(Model):
             raise ValueError(f"images hold {len(given)} pictures, but a clip has {self.frames} frames")
         if frame_indices is None:
             frame_indices = np.linspace(0, self.frames - 1, len(given)).round().astype(int)
-        return self.complete(given, frame_indices, source_rate(images), **settings)
+        return self.complete(given, frame_indices, source_rate(images) if fps is None else fps, **settings)
 
-    def transition(self, before, after, context_frames: int = 4, **settings) -> Video:
+    def transition(self, before, after, context_frames: int = 4, fps: float | None = None, **settings) -> Video:
         "From the last `context_frames` of one clip to the first ones of another, and what lies between."
         k, clips = context_frames, {"before": before, "after": after}
         check_whole("context_frames", k, 0)
@@ -539,7 +548,8 @@ class ClipPipeline(Model):
             if len(v) < k:
                 raise ValueError(f"{name} has {len(v)} frames, fewer than the {k} that are given")
         ends = torch.cat([a[-k:], b[:k]])
-        return self.complete(ends, [*range(k), *range(-k, 0)], common_rate(**clips), **settings)
+        rate = common_rate(**clips) if fps is None else fps
+        return self.complete(ends, [*range(k), *range(-k, 0)], rate, **settings)
 
     def edit(self, video, strength: float | Sequence[float] = 0.5, **settings) -> Video:
         "Noise a clip's first frames part of the way and bring them down again (SDEdit); one strength, or one a frame."

@@ -18,11 +18,12 @@ import torch
 
 from ..arguments import check_fields, checked
 from ..codecs import Codec
-from ..data import Latents, cache_home, encode, open_dataset
+from ..data import LAYOUTS, Latents, cache_home, encode, open_dataset
 from ..files import short_name
 from ..objective import WEIGHTINGS
 from ..sde import NoisePath, make_path
 from ..vtv import Scheme, independent, mixture, shared, training_scheme
+from ..worlds import WORLDS
 
 # %% ../../nbs/09a_config.ipynb #09_trainin-005
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -129,6 +130,9 @@ def check_backbone(config: Config) -> None:
 def check_config(config: Config) -> None:
     "Raises ValueError that names the setting, what it is and what it may be."
     check_fields(config, **LIMITS)
+    if config.data_path and config.dataset in WORLDS:
+        layouts = f"a layout of a folder is another dataset: {', '.join(LAYOUTS)}"
+        raise ValueError(f"data_path is {config.data_path!r}, but dataset {config.dataset!r} is a world; {layouts}")
     if not 0 <= config.p <= 1:
         raise ValueError(f"p is {config.p}, but a probability is in [0, 1]")
     if config.per not in ("sample", "batch"):
