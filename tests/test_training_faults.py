@@ -63,15 +63,15 @@ import importlib, os, signal
 from fvdm.training import TrainOptions, preset, train_command
 
 checkpoints = importlib.import_module("fvdm.training.checkpoints")
-save_file, written = checkpoints.save_file, []
+save_tensors, written = checkpoints.save_tensors, []
 
 def deadly(tensors, path):
-    save_file(tensors, path)
+    save_tensors(tensors, path)
     written.append(path)
     if len(written) == 8:  # the second file of the third checkpoint
         os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoints.save_file = deadly
+checkpoints.save_tensors = deadly
 options = TrainOptions(out={str(tmp_path)!r}, latents={str(latents)!r}, save_every=5, log_every=1)
 train_command(preset("smoke", steps={STEPS}), options)
 """

@@ -16,10 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import atomic_write, read_tensors, sha256
+from ..files import atomic_write, read_tensors, save_tensors, sha256
 
 # %% ../../nbs/09b_checkpoints.ipynb #checkpoints-list
 def list_checkpoints(
@@ -33,9 +32,7 @@ def _write_files(folder: Path, tensors: dict[str, dict[str, Tensor]], metadata: 
     "The files of a checkpoint; they have reached the disk when this returns."
     folder.mkdir(parents=True)
     for name, group in tensors.items():
-        save_file(group, folder / f"{name}.safetensors")
-        with open(folder / f"{name}.safetensors", "rb") as f:
-            os.fsync(f.fileno())
+        save_tensors(group, folder / f"{name}.safetensors")
     hashes = {f.name: sha256(f) for f in folder.iterdir()}
     atomic_write(folder / "state.json", json.dumps(metadata | {"sha256": hashes}, indent=1))
 
