@@ -384,6 +384,8 @@ TASK_PLANS: dict[str, Callable[..., Tensor]] = {  # a task -> its plan for so ma
 @cache
 def _task_rows(name: str, frames: int, T: int) -> Tensor:
     "Rows of a task's plan at which the network is asked, the last first."
+    if name.startswith("diagonal") and frames > T:
+        raise ValueError(f"T is {T}, but rows({name}) of {frames} frames needs a level for each: at least {frames}")
     return _asked(TASK_PLANS[name](frames, T))
 
 

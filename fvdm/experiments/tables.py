@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fvdm.experiments.comparison import (
     ALPHA,
+    Comparison,
     dunnett,
     equivalence_p,
     holm,
@@ -238,26 +239,28 @@ def percent_from(
     baseline=0.0,  # the variant that the others are compared with
     variant: str = "p",  # the column that tells variants apart
     apart: Sequence = (1.0,),  # variants that spread otherwise: a paired t-test each
-):  # -> DataFrame by variant: "percent", "low", "high", "t", "p_value", "seeds"
+):  # -> DataFrame by variant: "percent", "low", "high", "p_value"; nan where fewer than two seeds are paired
     """Each variant against the baseline, of logarithms, with 95% intervals.
 
-    Dunnett's intervals and p-values hold together, those of variants apart alone. Raises ValueError as `dunnett`."""
+    Dunnett's intervals and p-values hold together, others alone. Raises ValueError for the baseline."""
     import numpy as np
     import pandas as pd
 
     by_seed = np.log(table.pivot(index="seed", columns=variant, values=metric))
-    others = [v for v in by_seed if v != baseline]
+    if baseline not in by_seed or by_seed[baseline].count() < 2:
+        raise ValueError(f"baseline is {baseline!r}, but must be one of {', '.join(map(str, by_seed))}, of two seeds")
     near = {v: by_seed[v].dropna().tolist() for v in by_seed if v == baseline or v not in apart}
     rows = dunnett(near, baseline).to_dict("index") if len(near) > 1 else {}
-    for v in [v for v in others if v in apart]:
+    for v in by_seed.columns.difference([*near]):
         both = by_seed[[v, baseline]].dropna()
-        r = paired(both[v].tolist(), both[baseline].tolist())
-        ends = {"low": r.difference - r.half_width, "high": r.difference + r.half_width}
-        t = r.difference / r.sd * len(both) ** 0.5
-        rows[v] = {"difference": r.difference, **ends, "t": t, "p_value": r.p_value}
-    found = pd.DataFrame.from_dict(rows, orient="index").loc[others]
-    ends = (100 * np.expm1(found[["difference", "low", "high"]])).rename(columns={"difference": "percent"})
-    return ends.join(found[["t", "p_value"]]).assign(seeds=by_seed[others].notna().sum())
+        found = (
+            paired(both[v].tolist(), both[baseline].tolist()) if len(both) > 1 else Comparison(nan, nan, nan, nan, 0)
+        )
+        low, high = found.difference - found.half_width, found.difference + found.half_width
+        rows[v] = {"difference": found.difference, "low": low, "high": high, "p_value": found.p_value}
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high", "p_value"]).sort_index()
+    percent = 100 * np.expm1(found[["difference", "low", "high"]])
+    return percent.rename(columns={"difference": "percent"}).assign(p_value=found.p_value)
 
 # %% ../../nbs/12f_tables.ipynb #tables-018
 def provenance_table(results: list[dict]):  # -> DataFrame, a row for each run

@@ -214,7 +214,7 @@ def backbone_settings(name: str) -> dict:
 def tuning_config(
     config: Config,
     shape: tuple[int, ...],  # (N, C, h, w) of the latents
-) -> Config:  # with latents in time as frames, and the noise path of the folder's scheduler unless path is not "vp"
+) -> Config:  # with latents in time as frames, and the noise path of the folder's scheduler unless path is "flow"
     "What a run on a backbone resolves to. Raises ValueError for a scheduler that we do not know, or do not train on."
     config, net = config.with_frames(shape[0]), backbone_settings(config.backbone)
     if config.path != "vp":
@@ -232,7 +232,7 @@ def tuning_config(
     record = path_record(path)
     if config.prediction not in (None, record["prediction"]):
         said = f"the scheduler of {config.backbone} says {record['prediction']!r}"
-        raise ValueError(f"prediction is {config.prediction!r}, but {said}: leave it out, or give path too")
+        raise ValueError(f"prediction is {config.prediction!r}, but {said}: leave it out, or give path flow")
     return replace(config, path=record["name"], shift=record.get("shift", 1.0), prediction=record["prediction"])
 
 
