@@ -60,12 +60,13 @@ def atomic_write(
 def save_tensors(
     tensors: dict[str, Tensor],  # on any device
     file: Path,  # a .safetensors file
+    metadata: dict[str, str] | None = None,  # for its header
 ) -> None:
     "Write tensors as safetensors, whole or not at all, from where they are. Raises OSError."
     with _part_of(file) as part:
         mode = part.stat().st_mode
         try:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, part)
+            save_file({name: value.contiguous() for name, value in tensors.items()}, part, metadata)
         except SafetensorError as error:
             raise OSError(str(error)) from error
         part.chmod(mode)  # safetensors writes files that only their owner may read

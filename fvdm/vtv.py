@@ -11,7 +11,7 @@ __all__ = ['shared', 'stratified', 'independent', 'WHICH', 'non_decreasing', 'TA
 # %% ../nbs/00_vtv.ipynb #00_vtv-002
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -384,9 +384,10 @@ TASK_PLANS: dict[str, Callable[..., Tensor]] = {  # a task -> its plan for so ma
 @cache
 def _task_rows(name: str, frames: int, T: int) -> Tensor:
     "Rows of a task's plan at which the network is asked, the last first."
-    if name.startswith("diagonal") and frames > T:
-        raise ValueError(f"T is {T}, but rows({name}) of {frames} frames needs a level for each: at least {frames}")
-    return _asked(TASK_PLANS[name](frames, T))
+    try:
+        return _asked(TASK_PLANS[name](frames, T))
+    except ValueError as error:
+        raise ValueError(f"T is {T}, too few levels for rows({name}) of {frames} frames: {error}") from None
 
 
 def _asked(plan: Tensor) -> Tensor:
@@ -420,12 +421,13 @@ def _weight(value: float) -> str:
 
 
 def mixture(
-    weights: dict[Scheme, float],  # that sum to 1
+    weights: dict[Scheme, float] | Iterable[tuple[Scheme, float]],  # that sum to 1; of pairs one may stand twice
     per: str = "sample",  # one coin for each "sample", or for the whole "batch"
 ) -> Scheme:
     "One of several schemes, by a coin. A mixture among them counts as its parts. Raises ValueError."
     _check_per(per)
-    flat = [(s, w * v) for scheme, w in weights.items() for s, v in scheme.parts or ((scheme, 1.0),)]
+    pairs = weights.items() if isinstance(weights, dict) else weights
+    flat = [(s, w * v) for scheme, w in pairs for s, v in scheme.parts or ((scheme, 1.0),)]
     if min((w for _, w in flat), default=-1) < 0 or abs(sum(w for _, w in flat) - 1) > 1e-6:
         each = " + ".join(_weight(w) for _, w in flat)
         total = f"{each} = {_weight(sum(w for _, w in flat))}" if flat else "none"
@@ -524,8 +526,7 @@ def training_scheme(
     if len(terms) > 1 and None in [w for _, w in terms]:
         raise ValueError(f"timesteps is {text!r}, but each of its {len(terms)} schemes needs a weight")
     single = len(terms) == 1 and not terms[0][0].parts and terms[0][1] is None
-    # copies, so that a name that stands twice counts twice
-    scheme = terms[0][0] if single else mixture({replace(s): float(w or 1) for s, w in terms}, per)
+    scheme = terms[0][0] if single else mixture([(s, float(w or 1)) for s, w in terms], per)
     if frames is not None:
         scheme.check(frames)
     return scheme

@@ -23,6 +23,7 @@ from fvdm.experiments.cluster import (
 )
 from fvdm.experiments.comparison import (
     DRAWS,
+    NOT_TESTED,
     Comparison,
     dunnett,
     equivalence_p,
@@ -107,11 +108,13 @@ from fvdm.experiments.tables import (
     over_seeds,
     p_text,
     percent_from,
+    percent_of_logs,
     plus_minus,
     points_table,
     provenance_line,
     provenance_table,
     ratio_to,
+    with_ends,
     with_outcomes,
 )
 
@@ -120,17 +123,18 @@ from fvdm.experiments.tables import (
 __all__ = [
     "ARMS", "BACKBONE_WORLDS", "COMPLETIONS", "Comparison", "DRAWS", "EVALUATIONS", "EXPERIMENTS", "EXPERIMENT_PRESETS",
     "Experiment", "ExperimentPreset", "GUIDED", "KeptReport", "LONG_PLANS", "Launcher", "MEASUREMENTS", "Measurement",
-    "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run", "RunTask",
-    "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS", "animate_reference", "apart",
-    "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset", "code_hash", "codec_alone", "compare",
-    "completions", "dataset_name", "denoising_errors", "distances", "draw_clips", "dunnett", "encode_tasks",
-    "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures", "feature_tasks", "grid",
-    "holm", "home", "kept_report", "kept_result", "kept_runs", "last_step", "listed", "load_samples", "load_tools",
-    "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval", "notebook_parameters", "outcome",
-    "over_seeds", "p_text", "paired", "paired_arms", "percent_from", "place_notebook", "plus_minus", "points_table",
-    "prepare", "provenance_line", "provenance_table", "ratio_over_seeds", "ratio_to", "report_folder", "report_root",
-    "results_folder", "run_experiment", "run_tasks", "sample_tasks", "schedules", "seeds_needed", "settings",
-    "smallest_effect", "standard", "stays", "study_runs", "submit", "task_errors", "tasks", "train_run", "train_runs",
-    "training_config", "verdict", "watch", "with_outcomes",
+    "NOT_TESTED", "PAPER", "PAPER_DATASETS", "PARTS", "PartTask", "Prepared", "REPEATED_FVD", "Report", "Run",
+    "RunTask", "SCALAR_METHODS", "SCHEDULES", "TASKS", "TRAINING_SCHEMES", "Tools", "VECTOR_METHODS",
+    "animate_reference", "apart", "arm_of", "backbone_runs", "check_batch", "check_parameters", "check_preset",
+    "code_hash", "codec_alone", "compare", "completions", "dataset_name", "denoising_errors", "distances", "draw_clips",
+    "dunnett", "encode_tasks", "equivalence_p", "error_bars", "every_use", "execute_report", "execute_run", "failures",
+    "feature_tasks", "grid", "holm", "home", "kept_report", "kept_result", "kept_runs", "last_step", "listed",
+    "load_samples", "load_tools", "long_videos", "look", "made_of", "markdown_table", "marked", "mean_interval",
+    "notebook_parameters", "outcome", "over_seeds", "p_text", "paired", "paired_arms", "percent_from",
+    "percent_of_logs", "place_notebook", "plus_minus", "points_table", "prepare", "provenance_line", "provenance_table",
+    "ratio_over_seeds", "ratio_to", "report_folder", "report_root", "results_folder", "run_experiment", "run_tasks",
+    "sample_tasks", "schedules", "seeds_needed", "settings", "smallest_effect", "standard", "stays", "study_runs",
+    "submit", "task_errors", "tasks", "train_run", "train_runs", "training_config", "verdict", "watch", "with_ends",
+    "with_outcomes",
 ]
 # fmt: on

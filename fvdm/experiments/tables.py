@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MADE_OF', 'MARGIN', 'rows_of_point', 'dataset_name', 'points_table', 'last_step', 'plus_minus', 'p_text',
-           'over_seeds', 'made_of', 'error_bars', 'pairs', 'compare', 'with_outcomes', 'ratio_to', 'percent_from',
-           'provenance_table', 'provenance_line']
+           'percent_of_logs', 'with_ends', 'over_seeds', 'made_of', 'error_bars', 'pairs', 'compare', 'with_outcomes',
+           'ratio_to', 'percent_from', 'provenance_table', 'provenance_line']
 
 # %% ../../nbs/12f_tables.ipynb #tables-002
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from math import isnan, nan
+from math import expm1, isnan, nan
 from pathlib import Path
 
 from fvdm.experiments.comparison import (
@@ -107,6 +107,23 @@ def p_text(
     if isnan(p_value):
         return f"{name} unknown"
     return f"{name} below 1e-6" if p_value < 1e-6 else f"{name} {p_value:.2g}"
+
+# %% ../../nbs/12f_tables.ipynb #tables-ends
+def percent_of_logs(
+    difference: float,  # of logarithms
+    half_width: float,  # of its interval
+) -> tuple[float, float, float]:
+    "The same in per cent: value, low, high."
+    return tuple(100 * expm1(difference + side * half_width) for side in (0, -1, 1))
+
+
+def with_ends(
+    value: float,  # in per cent, as the next two
+    low: float,  # end of its interval
+    high: float,
+) -> str:
+    "A percentage with its interval, as text."
+    return f"{value:+.0f}% ({low:+.0f}% to {high:+.0f}%)"
 
 # %% ../../nbs/12f_tables.ipynb #12_experim-036
 def over_seeds(
@@ -239,7 +256,7 @@ def percent_from(
     baseline=0.0,  # the variant that the others are compared with
     variant: str = "p",  # the column that tells variants apart
     apart: Sequence = (1.0,),  # variants that spread otherwise: a paired t-test each
-):  # -> DataFrame by variant: "percent", "low", "high", "p_value"; nan where fewer than two seeds are paired
+):  # -> DataFrame by variant: "percent", "low", "high", "p_value", "test"; nan for fewer than two seeds
     """Each variant against the baseline, of logarithms, with 95% intervals.
 
     Dunnett's intervals and p-values hold together, others alone. Raises ValueError for the baseline."""
@@ -249,18 +266,18 @@ def percent_from(
     by_seed = np.log(table.pivot(index="seed", columns=variant, values=metric))
     if baseline not in by_seed or by_seed[baseline].count() < 2:
         raise ValueError(f"baseline is {baseline!r}, but must be one of {', '.join(map(str, by_seed))}, of two seeds")
-    near = {v: by_seed[v].dropna().tolist() for v in by_seed if v == baseline or v not in apart}
-    rows = dunnett(near, baseline).to_dict("index") if len(near) > 1 else {}
+    near = {v: by_seed[v].dropna().tolist() for v in by_seed if by_seed[v].count() > 1 and v not in apart}
+    near[baseline] = by_seed[baseline].dropna().tolist()
+    rows = dunnett(near, baseline).assign(test="Dunnett").to_dict("index") if len(near) > 1 else {}
     for v in by_seed.columns.difference([*near]):
         both = by_seed[[v, baseline]].dropna()
-        found = (
-            paired(both[v].tolist(), both[baseline].tolist()) if len(both) > 1 else Comparison(nan, nan, nan, nan, 0)
-        )
-        low, high = found.difference - found.half_width, found.difference + found.half_width
-        rows[v] = {"difference": found.difference, "low": low, "high": high, "p_value": found.p_value}
-    found = pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high", "p_value"]).sort_index()
-    percent = 100 * np.expm1(found[["difference", "low", "high"]])
-    return percent.rename(columns={"difference": "percent"}).assign(p_value=found.p_value)
+        r = paired(both[v].tolist(), both[baseline].tolist()) if len(both) > 1 else Comparison(nan, nan, nan, nan, 0)
+        ends = {"low": r.difference - r.half_width, "high": r.difference + r.half_width}
+        rows[v] = {"difference": r.difference, **ends, "p_value": r.p_value, "test": "paired"}
+    columns = ["difference", "low", "high", "p_value", "test"]
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=columns).sort_index()
+    found[columns[:3]] = 100 * np.expm1(found[columns[:3]].astype(float))
+    return found.rename(columns={"difference": "percent"})
 
 # %% ../../nbs/12f_tables.ipynb #tables-018
 def provenance_table(results: list[dict]):  # -> DataFrame, a row for each run

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..arguments import checked, printable
 from ..data import VideoIndex, frame_files
-from ..files import atomic_write, check_writable, plain_line, provenance, sha256
+from ..files import check_writable, plain_line, provenance, save_tensors, sha256
 from .detectors import Detector, batches, distance_name, load_detector
 from fvdm.metrics.distances import (
     Statistics,
@@ -112,9 +112,9 @@ def save_statistics(
         values = {"count": torch.tensor(s.count), "mean": s.mean, "scatter": s.scatter}
         if s.rows:
             values["features"] = s.features
-        tensors |= {f"{name}.{k}": t.contiguous() for k, t in values.items()}
+        tensors |= {f"{name}.{k}": t for k, t in values.items()}
     record = {"protocol": protocol.to_json(), "hash": protocol.hash, "facts": json.dumps(metadata)}
-    atomic_write(Path(file), save(tensors, record))
+    save_tensors(tensors, Path(file), record)
 
 # %% ../../nbs/08e_measure.ipynb #measure-016
 def _plain_keys(metadata: dict) -> dict:

@@ -18,11 +18,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..arguments import check_value
-from ..backbones import BACKBONES, STEM, Vectorized, check_videos, open_backbone, scheduler_path, vectorize
+from fvdm.backbones import (
+    BACKBONES,
+    STEM,
+    Vectorized,
+    check_videos,
+    open_backbone,
+    open_weights,
+    scheduler_path,
+    vectorize,
+)
 from ..codecs import import_diffusers
 from ..data import Latents
 from ..files import atomic_write, home_path, hub_folder, read_json, read_tensors, save_tensors
@@ -300,7 +308,7 @@ def write_tuned(
         rank = int(metadata["config"]["lora"].partition(",")[0])
         said = {"transformer.r": rank, "transformer.lora_alpha": rank, "transformer.target_modules": names}
         header = {"format": "pt", _HEADER: json.dumps(said)}
-        atomic_write(folder / LORA_FILE, save({name: value.contiguous() for name, value in layers.items()}, header))
+        save_tensors(layers, folder / LORA_FILE, header)
     else:
         (folder / "transformer").mkdir(exist_ok=True)
         save_tensors(tensors, folder / "transformer" / STEM)
@@ -313,10 +321,10 @@ def read_alpha(
     rank: int,
 ) -> float:  # BA is multiplied by alpha / rank
     "The scale that a LoRA's file says, as diffusers writes it; the rank if it says none. Raises ValueError."
-    with open(file, "rb") as f:
-        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+    with open_weights(file) as weights:
+        header = weights.metadata() or {}
     try:
-        said = json.loads(header.get("__metadata__", {}).get(_HEADER, "{}"))
+        said = json.loads(header.get(_HEADER, "{}"))
         said = {name.removeprefix("transformer."): value for name, value in said.items()}
     except (ValueError, AttributeError):
         raise ValueError(f"{file}: its {_HEADER} is not a JSON object") from None
